@@ -1,0 +1,3 @@
+//! The command line, `tl`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Planning, memory arena, stores, and the scalar reference backend.

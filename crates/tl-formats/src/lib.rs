@@ -1,0 +1,1 @@
+//! GGUF, safetensors, tokenizers and chat templates.

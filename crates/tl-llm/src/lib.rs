@@ -1,0 +1,1 @@
+//! Language models: catalogue and download, generation, samplers.

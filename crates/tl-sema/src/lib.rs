@@ -1,0 +1,1 @@
+//! Names, indices, domains, sizes, projection scope, staging and lowering.

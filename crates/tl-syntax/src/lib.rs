@@ -1,0 +1,1 @@
+//! TensorLogic source text: spans, diagnostics, lexer, lossless tree, parser, typed views.

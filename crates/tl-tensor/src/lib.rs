@@ -1,0 +1,1 @@
+//! Element types, quantization formats, shapes, buffers and tensors.
