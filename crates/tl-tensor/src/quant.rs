@@ -1,0 +1,1 @@
+//! Quantization formats, one file each.
