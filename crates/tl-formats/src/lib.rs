@@ -1,1 +1,11 @@
-//! GGUF, safetensors, tokenizers and chat templates.
+//! File formats: GGUF and safetensors (read and write), tokenizers and chat templates.
+//!
+//! Every reader here takes bytes that a stranger may have made. It validates before it allocates, computes with checked
+//! arithmetic, and answers with a value or with an [`Error`] that names the field and the byte.
+
+#![forbid(unsafe_code)]
+
+mod error;
+pub mod gguf;
+
+pub use error::{Error, ErrorKind, Result, Warning, acts_on_terminal, escape, escape_bytes};
