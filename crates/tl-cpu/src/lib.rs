@@ -1,1 +1,10 @@
 //! The CPU backend: thread pool, run-time dispatch, kernels.
+//!
+//! [`pool`] divides work over threads, `simd` has the vectors of each instruction set, `kernels` what is computed with
+//! them, and [`dispatch`] chooses, once, the instruction set that the processor has.
+//!
+//! Invariants: results depend neither on the number of threads nor on the instruction set; nothing allocates while a step
+//! runs; no global state.
+
+pub mod pool;
+pub(crate) mod simd;

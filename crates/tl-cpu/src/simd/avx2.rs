@@ -1,0 +1,355 @@
+//! AVX2 with FMA and F16C: a vector is two registers.
+
+#![expect(unsafe_code, reason = "intrinsics, and loads and stores through pointers")]
+
+use std::arch::x86_64::*;
+
+use super::{Simd, SimdFn};
+
+/// A proof that the processor has AVX2, FMA and F16C.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx2(());
+
+type F = [__m256; 2];
+type I = [__m256i; 2];
+type M = [__m256; 2];
+
+/// The kernel, compiled for AVX2.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn with_avx2<K: SimdFn>(s: Avx2, kernel: K) -> K::Output {
+    kernel.call(s)
+}
+
+/// The first `n` < 8 lanes set.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn first_lanes(n: usize) -> __m256i {
+    let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), lanes)
+}
+
+/// The 4 words of rows 0..8 as 4 vectors.
+///
+/// # Safety
+/// 16 bytes of each row can be read.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn transpose8x4(p: *const u8, stride: usize) -> [__m256i; 4] {
+    // SAFETY: The caller vouches for 16 bytes of rows 0..8.
+    let rows = unsafe {
+        let row = |r: usize| _mm_loadu_si128(p.add(r * stride).cast());
+        [
+            _mm256_set_m128i(row(4), row(0)),
+            _mm256_set_m128i(row(5), row(1)),
+            _mm256_set_m128i(row(6), row(2)),
+            _mm256_set_m128i(row(7), row(3)),
+        ]
+    };
+    let t0 = _mm256_unpacklo_epi32(rows[0], rows[1]);
+    let t1 = _mm256_unpackhi_epi32(rows[0], rows[1]);
+    let t2 = _mm256_unpacklo_epi32(rows[2], rows[3]);
+    let t3 = _mm256_unpackhi_epi32(rows[2], rows[3]);
+    [
+        _mm256_unpacklo_epi64(t0, t2),
+        _mm256_unpackhi_epi64(t0, t2),
+        _mm256_unpacklo_epi64(t1, t3),
+        _mm256_unpackhi_epi64(t1, t3),
+    ]
+}
+
+/// The word at the start of rows 0..8.
+///
+/// # Safety
+/// 4 bytes of each row can be read.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn words8(p: *const u8, stride: usize) -> __m256i {
+    // SAFETY: The caller vouches for 4 bytes of rows 0..8.
+    let w = |row: usize| unsafe { p.add(row * stride).cast::<i32>().read_unaligned() };
+    _mm256_setr_epi32(w(0), w(1), w(2), w(3), w(4), w(5), w(6), w(7))
+}
+
+/// The half-precision number at the start of rows 0..8.
+///
+/// # Safety
+/// 2 bytes of each row can be read.
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+unsafe fn halves8(p: *const u8, stride: usize) -> __m256 {
+    // SAFETY: The caller vouches for 2 bytes of rows 0..8.
+    let h = |row: usize| unsafe { p.add(row * stride).cast::<i16>().read_unaligned() };
+    _mm256_cvtph_ps(_mm_setr_epi16(h(0), h(1), h(2), h(3), h(4), h(5), h(6), h(7)))
+}
+
+/// 16 half-precision numbers in the low halves of the lanes, the high halves being 0.
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn widen_f16(a: I) -> F {
+    let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(a[0], a[1]));
+    [_mm256_cvtph_ps(_mm256_castsi256_si128(packed)), _mm256_cvtph_ps(_mm256_extracti128_si256::<1>(packed))]
+}
+
+/// Methods that apply one intrinsic to both registers.
+macro_rules! lanewise {
+    ($($name:ident $(<$n:ident>)? ($($a:ident: $t:ty),*) -> $r:ty = $op:expr;)*) => { $(
+        #[inline(always)]
+        fn $name $(<const $n: i32>)? (self, $($a: $t),*) -> $r {
+            // SAFETY: The token proves that the processor has the instructions.
+            unsafe { [$op($($a[0]),*), $op($($a[1]),*)] }
+        }
+    )* };
+}
+
+impl Simd for Avx2 {
+    type F = F;
+    type I = I;
+    type M = M;
+    const NAME: &'static str = "avx2";
+    const TILE_ROWS: usize = 4;
+
+    fn detect() -> Option<Self> {
+        let has = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
+        has.then_some(Self(()))
+    }
+
+    #[inline(always)]
+    fn vectorize<K: SimdFn>(self, kernel: K) -> K::Output {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe { with_avx2(self, kernel) }
+    }
+
+    lanewise! {
+        add(a: F, b: F) -> F = _mm256_add_ps;
+        sub(a: F, b: F) -> F = _mm256_sub_ps;
+        mul(a: F, b: F) -> F = _mm256_mul_ps;
+        div(a: F, b: F) -> F = _mm256_div_ps;
+        fma(a: F, b: F, c: F) -> F = _mm256_fmadd_ps;
+        max(a: F, b: F) -> F = _mm256_max_ps;
+        min(a: F, b: F) -> F = _mm256_min_ps;
+        sqrt(a: F) -> F = _mm256_sqrt_ps;
+        round(a: F) -> F = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>;
+        floor(a: F) -> F = _mm256_round_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>;
+        lt(a: F, b: F) -> M = _mm256_cmp_ps::<_CMP_LT_OQ>;
+        le(a: F, b: F) -> M = _mm256_cmp_ps::<_CMP_LE_OQ>;
+        eq(a: F, b: F) -> M = _mm256_cmp_ps::<_CMP_EQ_OQ>;
+        bits(a: F) -> I = _mm256_castps_si256;
+        from_bits(a: I) -> F = _mm256_castsi256_ps;
+        to_f32(a: I) -> F = _mm256_cvtepi32_ps;
+        to_i32(a: F) -> I = _mm256_cvtps_epi32;
+        and(a: I, b: I) -> I = _mm256_and_si256;
+        or(a: I, b: I) -> I = _mm256_or_si256;
+        xor(a: I, b: I) -> I = _mm256_xor_si256;
+        add_i(a: I, b: I) -> I = _mm256_add_epi32;
+        sub_i(a: I, b: I) -> I = _mm256_sub_epi32;
+        mul_i(a: I, b: I) -> I = _mm256_mullo_epi32;
+        shl<N>(a: I) -> I = _mm256_slli_epi32::<N>;
+        shr<N>(a: I) -> I = _mm256_srli_epi32::<N>;
+        sar<N>(a: I) -> I = _mm256_srai_epi32::<N>;
+        shl16<N>(a: I) -> I = _mm256_slli_epi16::<N>;
+        shr16<N>(a: I) -> I = _mm256_srli_epi16::<N>;
+        sar16<N>(a: I) -> I = _mm256_srai_epi16::<N>;
+        eq8(a: I, b: I) -> I = _mm256_cmpeq_epi8;
+    }
+
+    #[inline(always)]
+    fn select(self, mask: M, a: F, b: F) -> F {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe { [_mm256_blendv_ps(b[0], a[0], mask[0]), _mm256_blendv_ps(b[1], a[1], mask[1])] }
+    }
+
+    #[inline(always)]
+    fn dot_pairs(self, acc: I, a: I, b: I) -> I {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe {
+            [
+                _mm256_add_epi32(acc[0], _mm256_madd_epi16(a[0], b[0])),
+                _mm256_add_epi32(acc[1], _mm256_madd_epi16(a[1], b[1])),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> F {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe { [_mm256_set1_ps(x); 2] }
+    }
+
+    #[inline(always)]
+    fn splat_i(self, x: i32) -> I {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe { [_mm256_set1_epi32(x); 2] }
+    }
+
+    #[inline(always)]
+    fn shr_by(self, a: I, n: u32) -> I {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe {
+            let n = _mm_cvtsi32_si128(n as i32);
+            [_mm256_srl_epi32(a[0], n), _mm256_srl_epi32(a[1], n)]
+        }
+    }
+
+    #[inline(always)]
+    fn lookup(self, table: &[i8; 16], index: I) -> I {
+        // SAFETY: The token proves that the processor has the instructions; the table has 16 bytes.
+        unsafe {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+            [_mm256_shuffle_epi8(table, index[0]), _mm256_shuffle_epi8(table, index[1])]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> F {
+        // SAFETY: The caller vouches for 16 values.
+        unsafe { [_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8))] }
+    }
+
+    #[inline(always)]
+    unsafe fn load_partial(self, p: *const f32, n: usize) -> F {
+        // SAFETY: The caller vouches for `n` values; lanes outside of the mask are not accessed.
+        unsafe {
+            if n < 8 {
+                [_mm256_maskload_ps(p, first_lanes(n)), _mm256_setzero_ps()]
+            } else {
+                [_mm256_loadu_ps(p), _mm256_maskload_ps(p.add(8), first_lanes(n - 8))]
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, x: F) {
+        // SAFETY: The caller vouches for 16 values.
+        unsafe {
+            _mm256_storeu_ps(p, x[0]);
+            _mm256_storeu_ps(p.add(8), x[1]);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_partial(self, p: *mut f32, x: F, n: usize) {
+        // SAFETY: The caller vouches for `n` values; lanes outside of the mask are not accessed.
+        unsafe {
+            if n < 8 {
+                _mm256_maskstore_ps(p, first_lanes(n), x[0]);
+            } else {
+                _mm256_storeu_ps(p, x[0]);
+                _mm256_maskstore_ps(p.add(8), first_lanes(n - 8), x[1]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(self, p: *const u8) -> F {
+        // SAFETY: The caller vouches for 32 bytes.
+        unsafe {
+            [
+                _mm256_cvtph_ps(_mm_loadu_si128(p.cast())),
+                _mm256_cvtph_ps(_mm_loadu_si128(p.add(16).cast())),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, p: *const u8) -> F {
+        // SAFETY: The caller vouches for 32 bytes.
+        unsafe {
+            let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
+            let high = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.add(16).cast()));
+            self.from_bits([_mm256_slli_epi32::<16>(low), _mm256_slli_epi32::<16>(high)])
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_i(self, p: *const i32) -> I {
+        // SAFETY: The caller vouches for 16 values.
+        unsafe { [_mm256_loadu_si256(p.cast()), _mm256_loadu_si256(p.add(8).cast())] }
+    }
+
+    #[inline(always)]
+    unsafe fn store_i(self, p: *mut i32, x: I) {
+        // SAFETY: The caller vouches for 16 values.
+        unsafe {
+            _mm256_storeu_si256(p.cast(), x[0]);
+            _mm256_storeu_si256(p.add(8).cast(), x[1]);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_i16(self, p: *mut i16, x: I) {
+        // SAFETY: The caller vouches for 16 values of 16 bits.
+        unsafe {
+            let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(x[0], x[1]));
+            _mm256_storeu_si256(p.cast(), packed);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn columns4(self, p: *const u8, stride: usize) -> [I; 4] {
+        // SAFETY: The caller vouches for 16 bytes of 16 rows.
+        let (a, b) = unsafe { (transpose8x4(p, stride), transpose8x4(p.add(8 * stride), stride)) };
+        [[a[0], b[0]], [a[1], b[1]], [a[2], b[2]], [a[3], b[3]]]
+    }
+
+    #[inline(always)]
+    unsafe fn column(self, p: *const u8, stride: usize) -> I {
+        // SAFETY: The caller vouches for 4 bytes of 16 rows.
+        unsafe { [words8(p, stride), words8(p.add(8 * stride), stride)] }
+    }
+
+    #[inline(always)]
+    unsafe fn column_f16(self, p: *const u8, stride: usize) -> F {
+        // SAFETY: The caller vouches for 2 bytes of 16 rows.
+        unsafe { [halves8(p, stride), halves8(p.add(8 * stride), stride)] }
+    }
+
+    #[inline(always)]
+    fn low_f16(self, a: I) -> F {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe {
+            let mask = _mm256_set1_epi32(0xFFFF);
+            widen_f16([_mm256_and_si256(a[0], mask), _mm256_and_si256(a[1], mask)])
+        }
+    }
+
+    #[inline(always)]
+    fn high_f16(self, a: I) -> F {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe { widen_f16([_mm256_srli_epi32::<16>(a[0]), _mm256_srli_epi32::<16>(a[1])]) }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, p: *const u8) {
+        // SAFETY: A prefetch accesses nothing, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+
+    #[inline(always)]
+    fn sum(self, a: F) -> f32 {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe {
+            let b = _mm256_add_ps(a[0], a[1]);
+            let c = _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps::<1>(b));
+            let d = _mm_add_ps(c, _mm_movehl_ps(c, c));
+            _mm_cvtss_f32(_mm_add_ss(d, _mm_shuffle_ps::<1>(d, d)))
+        }
+    }
+
+    #[inline(always)]
+    fn largest(self, a: F) -> f32 {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe {
+            let b = _mm256_max_ps(a[0], a[1]);
+            let c = _mm_max_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps::<1>(b));
+            let d = _mm_max_ps(c, _mm_movehl_ps(c, c));
+            _mm_cvtss_f32(_mm_max_ss(d, _mm_shuffle_ps::<1>(d, d)))
+        }
+    }
+
+    #[inline(always)]
+    fn any(self, mask: M) -> bool {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe { _mm256_movemask_ps(_mm256_or_ps(mask[0], mask[1])) != 0 }
+    }
+}

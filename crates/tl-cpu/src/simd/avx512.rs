@@ -1,0 +1,296 @@
+//! AVX-512 with VNNI: a vector is one register.
+
+#![expect(unsafe_code, reason = "intrinsics, and loads and stores through pointers")]
+
+use std::arch::x86_64::*;
+
+use super::{Simd, SimdFn};
+
+/// A proof that the processor has AVX-512 F, BW, DQ, VL and VNNI.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512(());
+
+type F = __m512;
+type I = __m512i;
+type M = __mmask16;
+
+/// The kernel, compiled for AVX-512.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn with_avx512<K: SimdFn>(s: Avx512, kernel: K) -> K::Output {
+    kernel.call(s)
+}
+
+/// The first `n` < 16 lanes set.
+#[inline(always)]
+fn first_lanes(n: usize) -> M {
+    (1u16 << n).wrapping_sub(1)
+}
+
+/// The first 16 bytes of the rows 0, 4, 8 and 12 after `p`, in the four quarters.
+///
+/// # Safety
+/// 16 bytes of each of those rows can be read.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn quarters(p: *const u8, stride: usize) -> __m512i {
+    // SAFETY: The caller vouches for 16 bytes of the four rows.
+    let row = |r: usize| unsafe { _mm_loadu_si128(p.add(r * stride).cast()) };
+    let low = _mm512_castsi128_si512(row(0));
+    let low = _mm512_inserti32x4::<1>(low, row(4));
+    _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(low, row(8)), row(12))
+}
+
+/// Methods that are one intrinsic.
+macro_rules! lanewise {
+    ($($name:ident($($a:ident: $t:ty),*) -> $r:ty = $op:expr;)*) => { $(
+        #[inline(always)]
+        fn $name(self, $($a: $t),*) -> $r {
+            // SAFETY: The token proves that the processor has the instructions.
+            unsafe { $op($($a),*) }
+        }
+    )* };
+}
+
+/// Shifts by a constant, which the compiler makes immediate.
+macro_rules! shifts {
+    ($($name:ident = $op:ident;)*) => { $(
+        #[inline(always)]
+        fn $name<const N: i32>(self, a: I) -> I {
+            // SAFETY: The token proves that the processor has the instructions.
+            unsafe { $op(a, _mm_cvtsi32_si128(N)) }
+        }
+    )* };
+}
+
+impl Simd for Avx512 {
+    type F = F;
+    type I = I;
+    type M = M;
+    const NAME: &'static str = "avx512vnni";
+    const TILE_ROWS: usize = 8;
+
+    fn detect() -> Option<Self> {
+        let has = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c")
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vnni");
+        has.then_some(Self(()))
+    }
+
+    #[inline(always)]
+    fn vectorize<K: SimdFn>(self, kernel: K) -> K::Output {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe { with_avx512(self, kernel) }
+    }
+
+    lanewise! {
+        splat(x: f32) -> F = _mm512_set1_ps;
+        add(a: F, b: F) -> F = _mm512_add_ps;
+        sub(a: F, b: F) -> F = _mm512_sub_ps;
+        mul(a: F, b: F) -> F = _mm512_mul_ps;
+        div(a: F, b: F) -> F = _mm512_div_ps;
+        fma(a: F, b: F, c: F) -> F = _mm512_fmadd_ps;
+        max(a: F, b: F) -> F = _mm512_max_ps;
+        min(a: F, b: F) -> F = _mm512_min_ps;
+        sqrt(a: F) -> F = _mm512_sqrt_ps;
+        round(a: F) -> F = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>;
+        floor(a: F) -> F = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>;
+        lt(a: F, b: F) -> M = _mm512_cmp_ps_mask::<_CMP_LT_OQ>;
+        le(a: F, b: F) -> M = _mm512_cmp_ps_mask::<_CMP_LE_OQ>;
+        eq(a: F, b: F) -> M = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>;
+        bits(a: F) -> I = _mm512_castps_si512;
+        from_bits(a: I) -> F = _mm512_castsi512_ps;
+        to_f32(a: I) -> F = _mm512_cvtepi32_ps;
+        to_i32(a: F) -> I = _mm512_cvtps_epi32;
+        splat_i(x: i32) -> I = _mm512_set1_epi32;
+        and(a: I, b: I) -> I = _mm512_and_si512;
+        or(a: I, b: I) -> I = _mm512_or_si512;
+        xor(a: I, b: I) -> I = _mm512_xor_si512;
+        add_i(a: I, b: I) -> I = _mm512_add_epi32;
+        sub_i(a: I, b: I) -> I = _mm512_sub_epi32;
+        mul_i(a: I, b: I) -> I = _mm512_mullo_epi32;
+        dot_pairs(acc: I, a: I, b: I) -> I = _mm512_dpwssd_epi32;
+    }
+
+    shifts! {
+        shl = _mm512_sll_epi32;
+        shr = _mm512_srl_epi32;
+        sar = _mm512_sra_epi32;
+        shl16 = _mm512_sll_epi16;
+        shr16 = _mm512_srl_epi16;
+        sar16 = _mm512_sra_epi16;
+    }
+
+    #[inline(always)]
+    fn shr_by(self, a: I, n: u32) -> I {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe { _mm512_srl_epi32(a, _mm_cvtsi32_si128(n as i32)) }
+    }
+
+    #[inline(always)]
+    fn select(self, mask: M, a: F, b: F) -> F {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe { _mm512_mask_blend_ps(mask, b, a) }
+    }
+
+    #[inline(always)]
+    fn eq8(self, a: I, b: I) -> I {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe { _mm512_movm_epi8(_mm512_cmpeq_epi8_mask(a, b)) }
+    }
+
+    #[inline(always)]
+    fn lookup(self, table: &[i8; 16], index: I) -> I {
+        // SAFETY: The token proves that the processor has the instructions; the table has 16 bytes.
+        unsafe {
+            let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));
+            _mm512_shuffle_epi8(table, index)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> F {
+        // SAFETY: The caller vouches for 16 values.
+        unsafe { _mm512_loadu_ps(p) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_partial(self, p: *const f32, n: usize) -> F {
+        // SAFETY: The caller vouches for `n` values; lanes outside of the mask are not accessed.
+        unsafe { _mm512_maskz_loadu_ps(first_lanes(n), p) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, x: F) {
+        // SAFETY: The caller vouches for 16 values.
+        unsafe { _mm512_storeu_ps(p, x) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_partial(self, p: *mut f32, x: F, n: usize) {
+        // SAFETY: The caller vouches for `n` values; lanes outside of the mask are not accessed.
+        unsafe { _mm512_mask_storeu_ps(p, first_lanes(n), x) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(self, p: *const u8) -> F {
+        // SAFETY: The caller vouches for 32 bytes.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(p.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, p: *const u8) -> F {
+        // SAFETY: The caller vouches for 32 bytes.
+        let wide = unsafe { _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast())) };
+        self.from_bits(self.shl::<16>(wide))
+    }
+
+    #[inline(always)]
+    unsafe fn load_i(self, p: *const i32) -> I {
+        // SAFETY: The caller vouches for 16 values.
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_i(self, p: *mut i32, x: I) {
+        // SAFETY: The caller vouches for 16 values.
+        unsafe { _mm512_storeu_si512(p.cast(), x) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_i16(self, p: *mut i16, x: I) {
+        // SAFETY: The caller vouches for 16 values of 16 bits.
+        unsafe { _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(x)) }
+    }
+
+    #[inline(always)]
+    unsafe fn columns4(self, p: *const u8, stride: usize) -> [I; 4] {
+        // SAFETY: The caller vouches for 16 bytes of 16 rows; the token proves that the processor has the instructions.
+        unsafe {
+            let (a, b) = (quarters(p, stride), quarters(p.add(stride), stride));
+            let (c, d) = (quarters(p.add(2 * stride), stride), quarters(p.add(3 * stride), stride));
+            let (t0, t1) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+            let (t2, t3) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+            [
+                _mm512_unpacklo_epi64(t0, t2),
+                _mm512_unpackhi_epi64(t0, t2),
+                _mm512_unpacklo_epi64(t1, t3),
+                _mm512_unpackhi_epi64(t1, t3),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn column(self, p: *const u8, stride: usize) -> I {
+        // SAFETY: The caller vouches for 4 bytes of 16 rows.
+        let w = |row: usize| unsafe { p.add(row * stride).cast::<i32>().read_unaligned() };
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe {
+            _mm512_setr_epi32(
+                w(0), w(1), w(2), w(3), w(4), w(5), w(6), w(7),
+                w(8), w(9), w(10), w(11), w(12), w(13), w(14), w(15),
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn column_f16(self, p: *const u8, stride: usize) -> F {
+        // SAFETY: The caller vouches for 2 bytes of 16 rows.
+        let h = |row: usize| unsafe { p.add(row * stride).cast::<i16>().read_unaligned() };
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe {
+            _mm512_cvtph_ps(_mm256_setr_epi16(
+                h(0), h(1), h(2), h(3), h(4), h(5), h(6), h(7),
+                h(8), h(9), h(10), h(11), h(12), h(13), h(14), h(15),
+            ))
+        }
+    }
+
+    #[inline(always)]
+    fn low_f16(self, a: I) -> F {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe { _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a)) }
+    }
+
+    #[inline(always)]
+    fn high_f16(self, a: I) -> F {
+        self.low_f16(self.shr::<16>(a))
+    }
+
+    #[inline(always)]
+    fn prefetch(self, p: *const u8) {
+        // SAFETY: A prefetch accesses nothing, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+
+    #[inline(always)]
+    fn sum(self, a: F) -> f32 {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe {
+            let b = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a));
+            let c = _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps::<1>(b));
+            let d = _mm_add_ps(c, _mm_movehl_ps(c, c));
+            _mm_cvtss_f32(_mm_add_ss(d, _mm_shuffle_ps::<1>(d, d)))
+        }
+    }
+
+    #[inline(always)]
+    fn largest(self, a: F) -> f32 {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe {
+            let b = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a));
+            let c = _mm_max_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps::<1>(b));
+            let d = _mm_max_ps(c, _mm_movehl_ps(c, c));
+            _mm_cvtss_f32(_mm_max_ss(d, _mm_shuffle_ps::<1>(d, d)))
+        }
+    }
+
+    #[inline(always)]
+    fn any(self, mask: M) -> bool {
+        mask != 0
+    }
+}

@@ -1,0 +1,199 @@
+//! Vectors of sixteen lanes, one thin type per instruction set, and nothing else that knows an instruction set.
+//!
+//! Every kernel of this crate is written once, generic over [`Simd`]: a token that proves that the processor has the
+//! instructions (its only constructor is [`Simd::detect`]) and whose methods are a few instructions each. A vector has
+//! [`LANES`] = 16 lanes of 32 bits whatever the processor: one register of AVX-512, two of AVX2, an array in plain Rust. So
+//! the order of every sum is the same everywhere, and every instruction set computes the same bits.
+//!
+//! A kernel is a [`SimdFn`]: a struct of its arguments. [`Simd::vectorize`] runs it inside a function that is compiled for
+//! the instruction set; everything generic below is `#[inline(always)]`, so that it is compiled there too:
+//!
+//! ```text
+//! table entry (fn pointer) → S::vectorize (target_feature) → SimdFn::call::<S> (inlined) → S's methods (inlined)
+//! ```
+//!
+//! Invariant: `fma` rounds once, everywhere; integer arithmetic wraps; no method's value depends on the instruction set.
+
+#![expect(unsafe_code, reason = "loads and stores go through pointers")]
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+pub(crate) mod portable;
+#[cfg(test)]
+mod tests;
+
+/// Lanes of every vector.
+pub(crate) const LANES: usize = 16;
+
+/// A kernel with its arguments, to be compiled for an instruction set.
+pub(crate) trait SimdFn {
+    /// What it gives.
+    type Output;
+    /// Runs the kernel. Implementations are `#[inline(always)]`.
+    fn call<S: Simd>(self, s: S) -> Self::Output;
+}
+
+/// An instruction set: a proof that the processor has it.
+///
+/// Pointers passed to loads and stores need no alignment; they must be valid for as many elements as the method says.
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    /// 16 lanes of `f32`.
+    type F: Copy;
+    /// 16 lanes of 32 bits, seen as integers of 32, 16 or 8 bits.
+    type I: Copy;
+    /// 16 truth values.
+    type M: Copy;
+    /// Name, to print.
+    const NAME: &'static str;
+    /// How many rows of activations the tiled products handle at once, as many as the registers hold.
+    const TILE_ROWS: usize;
+
+    /// The token, if the processor has the instructions.
+    fn detect() -> Option<Self>;
+    /// Runs a kernel compiled for this instruction set.
+    fn vectorize<K: SimdFn>(self, kernel: K) -> K::Output;
+
+    /// All lanes `x`.
+    fn splat(self, x: f32) -> Self::F;
+    /// # Safety
+    /// 16 values can be read.
+    unsafe fn load(self, p: *const f32) -> Self::F;
+    /// The first `n` < 16 lanes from memory, the others 0.
+    ///
+    /// # Safety
+    /// `n` values can be read.
+    unsafe fn load_partial(self, p: *const f32, n: usize) -> Self::F;
+    /// # Safety
+    /// 16 values can be written.
+    unsafe fn store(self, p: *mut f32, x: Self::F);
+    /// The first `n` < 16 lanes to memory.
+    ///
+    /// # Safety
+    /// `n` values can be written.
+    unsafe fn store_partial(self, p: *mut f32, x: Self::F, n: usize);
+    /// 16 half-precision values.
+    ///
+    /// # Safety
+    /// 32 bytes can be read.
+    unsafe fn load_f16(self, p: *const u8) -> Self::F;
+    /// 16 bfloat16 values.
+    ///
+    /// # Safety
+    /// 32 bytes can be read.
+    unsafe fn load_bf16(self, p: *const u8) -> Self::F;
+
+    /// `a + b`.
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a − b`.
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a · b`.
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a / b`.
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a · b + c`, rounded once.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `a > b ? a : b`, so `b` where one is NaN.
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a < b ? a : b`, so `b` where one is NaN.
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// The square root.
+    fn sqrt(self, a: Self::F) -> Self::F;
+    /// The nearest integer, halves to even.
+    fn round(self, a: Self::F) -> Self::F;
+    /// The largest integer that is at most `a`.
+    fn floor(self, a: Self::F) -> Self::F;
+    /// `a < b`, false where one is NaN.
+    fn lt(self, a: Self::F, b: Self::F) -> Self::M;
+    /// `a ≤ b`, false where one is NaN.
+    fn le(self, a: Self::F, b: Self::F) -> Self::M;
+    /// `a = b`, false where one is NaN.
+    fn eq(self, a: Self::F, b: Self::F) -> Self::M;
+    /// `a` where the mask is set, else `b`.
+    fn select(self, mask: Self::M, a: Self::F, b: Self::F) -> Self::F;
+
+    /// The bits of the values.
+    fn bits(self, a: Self::F) -> Self::I;
+    /// The values of the bits.
+    fn from_bits(self, a: Self::I) -> Self::F;
+    /// Signed integers to the nearest `f32`.
+    fn to_f32(self, a: Self::I) -> Self::F;
+    /// The nearest signed integers, halves to even; unspecified where they do not fit.
+    fn to_i32(self, a: Self::F) -> Self::I;
+
+    /// All lanes `x`.
+    fn splat_i(self, x: i32) -> Self::I;
+    /// # Safety
+    /// 16 values can be read.
+    unsafe fn load_i(self, p: *const i32) -> Self::I;
+    /// # Safety
+    /// 16 values can be written.
+    unsafe fn store_i(self, p: *mut i32, x: Self::I);
+    /// Stores the low 16 bits of each lane.
+    ///
+    /// # Safety
+    /// 16 values can be written.
+    unsafe fn store_i16(self, p: *mut i16, x: Self::I);
+    /// Bitwise and.
+    fn and(self, a: Self::I, b: Self::I) -> Self::I;
+    /// Bitwise or.
+    fn or(self, a: Self::I, b: Self::I) -> Self::I;
+    /// Bitwise exclusive or.
+    fn xor(self, a: Self::I, b: Self::I) -> Self::I;
+    /// Sum of lanes of 32 bits.
+    fn add_i(self, a: Self::I, b: Self::I) -> Self::I;
+    /// Difference of lanes of 32 bits.
+    fn sub_i(self, a: Self::I, b: Self::I) -> Self::I;
+    /// Product of lanes of 32 bits, low half.
+    fn mul_i(self, a: Self::I, b: Self::I) -> Self::I;
+    /// Lanes of 32 bits shifted left.
+    fn shl<const N: i32>(self, a: Self::I) -> Self::I;
+    /// Lanes of 32 bits shifted right, zeros in.
+    fn shr<const N: i32>(self, a: Self::I) -> Self::I;
+    /// Lanes of 32 bits shifted right, sign in.
+    fn sar<const N: i32>(self, a: Self::I) -> Self::I;
+    /// Lanes of 32 bits shifted right by the same `n` < 32, zeros in.
+    fn shr_by(self, a: Self::I, n: u32) -> Self::I;
+    /// Lanes of 16 bits shifted left.
+    fn shl16<const N: i32>(self, a: Self::I) -> Self::I;
+    /// Lanes of 16 bits shifted right, zeros in.
+    fn shr16<const N: i32>(self, a: Self::I) -> Self::I;
+    /// Lanes of 16 bits shifted right, sign in.
+    fn sar16<const N: i32>(self, a: Self::I) -> Self::I;
+    /// Each byte 0xFF where the bytes of `a` and `b` are equal, else 0.
+    fn eq8(self, a: Self::I, b: Self::I) -> Self::I;
+    /// Each byte `table[index]`, for bytes of `index` below 16.
+    fn lookup(self, table: &[i8; 16], index: Self::I) -> Self::I;
+    /// `acc + a.lo · b.lo + a.hi · b.hi` over the signed 16-bit halves of each lane.
+    fn dot_pairs(self, acc: Self::I, a: Self::I, b: Self::I) -> Self::I;
+
+    /// Of 16 rows that start `stride` bytes apart, the 4 little-endian words at the start of each, as 4 vectors of rows.
+    ///
+    /// # Safety
+    /// 16 bytes can be read at `p + i · stride` for each `i` < 16.
+    unsafe fn columns4(self, p: *const u8, stride: usize) -> [Self::I; 4];
+    /// Of 16 rows that start `stride` bytes apart, the word at the start of each.
+    ///
+    /// # Safety
+    /// 4 bytes can be read at `p + i · stride` for each `i` < 16.
+    unsafe fn column(self, p: *const u8, stride: usize) -> Self::I;
+    /// Of 16 rows that start `stride` bytes apart, the half-precision value at the start of each.
+    ///
+    /// # Safety
+    /// 2 bytes can be read at `p + i · stride` for each `i` < 16.
+    unsafe fn column_f16(self, p: *const u8, stride: usize) -> Self::F;
+    /// The half-precision values in the low halves of the lanes.
+    fn low_f16(self, a: Self::I) -> Self::F;
+    /// The half-precision values in the high halves of the lanes.
+    fn high_f16(self, a: Self::I) -> Self::F;
+    /// Asks for the cache line at `p`, which may be any address.
+    fn prefetch(self, p: *const u8);
+
+    /// The sum of the lanes: those 8 apart, then 4, 2, 1.
+    fn sum(self, a: Self::F) -> f32;
+    /// The largest of the lanes, none of which is NaN.
+    fn largest(self, a: Self::F) -> f32;
+    /// Whether any lane is set.
+    fn any(self, mask: Self::M) -> bool;
+}

@@ -1,0 +1,372 @@
+//! Vectors as arrays in plain Rust: the definition of every method, and what other processors run.
+//!
+//! The compiler turns the loops into the instructions that every processor of the target has (SSE2, NEON).
+
+#![expect(unsafe_code, reason = "loads and stores go through pointers")]
+
+use super::{LANES, Simd, SimdFn};
+
+/// Plain Rust. Every processor has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Portable;
+
+type F = [f32; LANES];
+type I = [i32; LANES];
+type M = [bool; LANES];
+
+#[inline(always)]
+fn map<A: Copy, B: Copy, C>(a: [A; LANES], b: [B; LANES], f: impl Fn(A, B) -> C) -> [C; LANES] {
+    std::array::from_fn(|i| f(a[i], b[i]))
+}
+
+#[inline(always)]
+fn map_halves(a: I, f: impl Fn(i32) -> i32) -> I {
+    a.map(|x| (f(i32::from(x as i16)) & 0xFFFF) | f(x >> 16) << 16)
+}
+
+/// `a · b + c`, rounded once. Without the instruction, the sum in `f64` is right unless it lies halfway between two `f32`
+/// or below their normal range: only then the slow library function is asked.
+#[inline(always)]
+pub(crate) fn fma(a: f32, b: f32, c: f32) -> f32 {
+    if cfg!(any(target_feature = "fma", target_arch = "aarch64")) {
+        return a.mul_add(b, c);
+    }
+    let sum = f64::from(a) * f64::from(b) + f64::from(c);
+    let halfway = sum.to_bits() & 0x1FFF_FFFF == 0x1000_0000;
+    if halfway || (sum.abs() < 2.0 * f64::from(f32::MIN_POSITIVE) && sum != 0.0) {
+        return a.mul_add(b, c);
+    }
+    sum as f32
+}
+
+/// The value of a half-precision number.
+#[inline(always)]
+pub(crate) fn f16_to_f32(h: u16) -> f32 {
+    let (sign, exponent, fraction) = (u32::from(h >> 15) << 31, u32::from(h >> 10) & 31, u32::from(h) & 0x3FF);
+    let magnitude = match exponent {
+        0 => (fraction as f32 * (1.0 / 16_777_216.0)).to_bits(),
+        31 if fraction == 0 => 0x7F80_0000,
+        31 => 0x7FC0_0000 | fraction << 13,
+        _ => (exponent + 112) << 23 | fraction << 13,
+    };
+    f32::from_bits(sign | magnitude)
+}
+
+/// The number at `p`, little-endian.
+///
+/// # Safety
+/// 2 bytes can be read.
+#[inline(always)]
+unsafe fn read_u16(p: *const u8) -> u16 {
+    // SAFETY: The caller vouches for the two bytes.
+    u16::from_le_bytes(unsafe { p.cast::<[u8; 2]>().read() })
+}
+
+impl Simd for Portable {
+    type F = F;
+    type I = I;
+    type M = M;
+    const NAME: &'static str = "portable";
+    const TILE_ROWS: usize = 4;
+
+    fn detect() -> Option<Self> {
+        Some(Self)
+    }
+
+    #[inline(always)]
+    fn vectorize<K: SimdFn>(self, kernel: K) -> K::Output {
+        kernel.call(self)
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> F {
+        [x; LANES]
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> F {
+        // SAFETY: The caller vouches for 16 values.
+        unsafe { p.cast::<F>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn load_partial(self, p: *const f32, n: usize) -> F {
+        // SAFETY: The caller vouches for `n` values, and no other is read.
+        std::array::from_fn(|i| if i < n { unsafe { p.add(i).read_unaligned() } } else { 0.0 })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, x: F) {
+        // SAFETY: The caller vouches for 16 values.
+        unsafe { p.cast::<F>().write_unaligned(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_partial(self, p: *mut f32, x: F, n: usize) {
+        for (i, x) in x.into_iter().enumerate().take(n) {
+            // SAFETY: The caller vouches for `n` values, and no other is written.
+            unsafe { p.add(i).write_unaligned(x) }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(self, p: *const u8) -> F {
+        // SAFETY: The caller vouches for 32 bytes.
+        std::array::from_fn(|i| f16_to_f32(unsafe { read_u16(p.add(2 * i)) }))
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, p: *const u8) -> F {
+        // SAFETY: The caller vouches for 32 bytes.
+        std::array::from_fn(|i| f32::from_bits(u32::from(unsafe { read_u16(p.add(2 * i)) }) << 16))
+    }
+
+    #[inline(always)]
+    fn add(self, a: F, b: F) -> F {
+        map(a, b, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    fn sub(self, a: F, b: F) -> F {
+        map(a, b, |a, b| a - b)
+    }
+
+    #[inline(always)]
+    fn mul(self, a: F, b: F) -> F {
+        map(a, b, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    fn div(self, a: F, b: F) -> F {
+        map(a, b, |a, b| a / b)
+    }
+
+    #[inline(always)]
+    fn fma(self, a: F, b: F, c: F) -> F {
+        std::array::from_fn(|i| fma(a[i], b[i], c[i]))
+    }
+
+    #[inline(always)]
+    fn max(self, a: F, b: F) -> F {
+        map(a, b, |a, b| if a > b { a } else { b })
+    }
+
+    #[inline(always)]
+    fn min(self, a: F, b: F) -> F {
+        map(a, b, |a, b| if a < b { a } else { b })
+    }
+
+    #[inline(always)]
+    fn sqrt(self, a: F) -> F {
+        a.map(f32::sqrt)
+    }
+
+    #[inline(always)]
+    fn round(self, a: F) -> F {
+        a.map(f32::round_ties_even)
+    }
+
+    #[inline(always)]
+    fn floor(self, a: F) -> F {
+        a.map(f32::floor)
+    }
+
+    #[inline(always)]
+    fn lt(self, a: F, b: F) -> M {
+        map(a, b, |a, b| a < b)
+    }
+
+    #[inline(always)]
+    fn le(self, a: F, b: F) -> M {
+        map(a, b, |a, b| a <= b)
+    }
+
+    #[inline(always)]
+    fn eq(self, a: F, b: F) -> M {
+        map(a, b, |a, b| a == b)
+    }
+
+    #[inline(always)]
+    fn select(self, mask: M, a: F, b: F) -> F {
+        std::array::from_fn(|i| if mask[i] { a[i] } else { b[i] })
+    }
+
+    #[inline(always)]
+    fn bits(self, a: F) -> I {
+        a.map(|x| x.to_bits() as i32)
+    }
+
+    #[inline(always)]
+    fn from_bits(self, a: I) -> F {
+        a.map(|x| f32::from_bits(x as u32))
+    }
+
+    #[inline(always)]
+    fn to_f32(self, a: I) -> F {
+        a.map(|x| x as f32)
+    }
+
+    #[inline(always)]
+    fn to_i32(self, a: F) -> I {
+        a.map(|x| x.round_ties_even() as i32)
+    }
+
+    #[inline(always)]
+    fn splat_i(self, x: i32) -> I {
+        [x; LANES]
+    }
+
+    #[inline(always)]
+    unsafe fn load_i(self, p: *const i32) -> I {
+        // SAFETY: The caller vouches for 16 values.
+        unsafe { p.cast::<I>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store_i(self, p: *mut i32, x: I) {
+        // SAFETY: The caller vouches for 16 values.
+        unsafe { p.cast::<I>().write_unaligned(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_i16(self, p: *mut i16, x: I) {
+        // SAFETY: The caller vouches for 16 values.
+        unsafe { p.cast::<[i16; LANES]>().write_unaligned(x.map(|x| x as i16)) }
+    }
+
+    #[inline(always)]
+    fn and(self, a: I, b: I) -> I {
+        map(a, b, |a, b| a & b)
+    }
+
+    #[inline(always)]
+    fn or(self, a: I, b: I) -> I {
+        map(a, b, |a, b| a | b)
+    }
+
+    #[inline(always)]
+    fn xor(self, a: I, b: I) -> I {
+        map(a, b, |a, b| a ^ b)
+    }
+
+    #[inline(always)]
+    fn add_i(self, a: I, b: I) -> I {
+        map(a, b, i32::wrapping_add)
+    }
+
+    #[inline(always)]
+    fn sub_i(self, a: I, b: I) -> I {
+        map(a, b, i32::wrapping_sub)
+    }
+
+    #[inline(always)]
+    fn mul_i(self, a: I, b: I) -> I {
+        map(a, b, i32::wrapping_mul)
+    }
+
+    #[inline(always)]
+    fn shl<const N: i32>(self, a: I) -> I {
+        a.map(|x| x << N)
+    }
+
+    #[inline(always)]
+    fn shr<const N: i32>(self, a: I) -> I {
+        a.map(|x| (x as u32 >> N) as i32)
+    }
+
+    #[inline(always)]
+    fn sar<const N: i32>(self, a: I) -> I {
+        a.map(|x| x >> N)
+    }
+
+    #[inline(always)]
+    fn shr_by(self, a: I, n: u32) -> I {
+        a.map(|x| (x as u32 >> n) as i32)
+    }
+
+    #[inline(always)]
+    fn shl16<const N: i32>(self, a: I) -> I {
+        map_halves(a, |x| x << N)
+    }
+
+    #[inline(always)]
+    fn shr16<const N: i32>(self, a: I) -> I {
+        map_halves(a, |x| (x & 0xFFFF) >> N)
+    }
+
+    #[inline(always)]
+    fn sar16<const N: i32>(self, a: I) -> I {
+        map_halves(a, |x| x >> N)
+    }
+
+    #[inline(always)]
+    fn eq8(self, a: I, b: I) -> I {
+        map(a, b, |a, b| {
+            let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
+            i32::from_le_bytes(std::array::from_fn(|i| if a[i] == b[i] { 0xFF } else { 0 }))
+        })
+    }
+
+    #[inline(always)]
+    fn lookup(self, table: &[i8; 16], index: I) -> I {
+        index.map(|x| i32::from_le_bytes(x.to_le_bytes().map(|i| table[usize::from(i & 15)] as u8)))
+    }
+
+    #[inline(always)]
+    fn dot_pairs(self, acc: I, a: I, b: I) -> I {
+        std::array::from_fn(|i| {
+            let low = i32::from(a[i] as i16) * i32::from(b[i] as i16);
+            let high = (a[i] >> 16) * (b[i] >> 16);
+            acc[i].wrapping_add(low.wrapping_add(high))
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn columns4(self, p: *const u8, stride: usize) -> [I; 4] {
+        // SAFETY: The caller vouches for 16 bytes of each row.
+        let word = |row, c| unsafe { p.add(row * stride + 4 * c).cast::<[u8; 4]>().read() };
+        std::array::from_fn(|c| std::array::from_fn(|row| i32::from_le_bytes(word(row, c))))
+    }
+
+    #[inline(always)]
+    unsafe fn column(self, p: *const u8, stride: usize) -> I {
+        // SAFETY: The caller vouches for 4 bytes of each row.
+        std::array::from_fn(|row| i32::from_le_bytes(unsafe { p.add(row * stride).cast::<[u8; 4]>().read() }))
+    }
+
+    #[inline(always)]
+    unsafe fn column_f16(self, p: *const u8, stride: usize) -> F {
+        // SAFETY: The caller vouches for 2 bytes of each row.
+        std::array::from_fn(|row| f16_to_f32(unsafe { read_u16(p.add(row * stride)) }))
+    }
+
+    #[inline(always)]
+    fn low_f16(self, a: I) -> F {
+        a.map(|x| f16_to_f32(x as u16))
+    }
+
+    #[inline(always)]
+    fn high_f16(self, a: I) -> F {
+        a.map(|x| f16_to_f32((x as u32 >> 16) as u16))
+    }
+
+    #[inline(always)]
+    fn prefetch(self, _: *const u8) {}
+
+    #[inline(always)]
+    fn sum(self, a: F) -> f32 {
+        let b: [f32; 8] = std::array::from_fn(|i| a[i] + a[i + 8]);
+        let c: [f32; 4] = std::array::from_fn(|i| b[i] + b[i + 4]);
+        (c[0] + c[2]) + (c[1] + c[3])
+    }
+
+    #[inline(always)]
+    fn largest(self, a: F) -> f32 {
+        a.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    #[inline(always)]
+    fn any(self, mask: M) -> bool {
+        mask.contains(&true)
+    }
+}
