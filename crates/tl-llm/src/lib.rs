@@ -1,1 +1,5 @@
 //! Language models: catalogue and download, generation, samplers.
+
+pub mod catalogue;
+pub mod download;
+pub mod sampling;
