@@ -10,6 +10,12 @@ use std::fmt;
 
 use crate::{plain, quant};
 
+/// Decodes whole blocks.
+pub type Decode = fn(&[u8], &mut [f32]);
+
+/// Encodes whole blocks.
+pub type Encode = fn(&[f32], &mut [u8]);
+
 /// A row of the table: what there is to know of an element type.
 #[derive(Debug)]
 pub struct DTypeInfo {
@@ -23,9 +29,9 @@ pub struct DTypeInfo {
     pub bytes: usize,
     /// Decodes whole blocks. Both slices hold the same number of blocks; where they don't, the shorter one counts and
     /// the rest of the output stays as it is. Never panics, whatever the bytes.
-    pub decode: fn(&[u8], &mut [f32]),
+    pub decode: Decode,
     /// Encodes whole blocks, under the same rule; `None` where the type is only read.
-    pub encode: Option<fn(&[f32], &mut [u8])>,
+    pub encode: Option<Encode>,
     /// Counts values that decode to an infinity or NaN. Looks at the scales of a block only and decodes no block whose
     /// scales are sound.
     pub scan: fn(&[u8]) -> Scan,

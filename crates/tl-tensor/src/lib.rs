@@ -19,7 +19,7 @@ mod stats;
 mod tensor;
 
 pub use buffer::{ALIGNMENT, Buffer, Plain};
-pub use dtype::{DType, DTypeInfo, Kind, Scan};
+pub use dtype::{DType, DTypeInfo, Decode, Encode, Kind, Scan};
 pub use half::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 pub use layout::Layout;
 pub use stats::Stats;

@@ -123,37 +123,41 @@ fn affine(values: &[f32], code_max: f32) -> (f32, f32) {
     if high <= low {
         return (0.0, -low);
     }
-    let n = values.len() as f32;
-    let sum_v: f32 = values.iter().sum();
     let (mut best, mut least) = ((0.0, -low), f32::INFINITY);
-    for step in -5..=5 {
-        let inverse = (code_max + 0.2 * step as f32) / (high - low);
-        let (mut sum_q, mut sum_qq, mut sum_qv) = (0.0, 0.0, 0.0);
-        for &v in values {
-            let q = nearest_int((v - low) * inverse, 0.0, code_max) as f32;
-            sum_q += q;
-            sum_qq += q * q;
-            sum_qv += q * v;
-        }
-        let determinant = n * sum_qq - sum_q * sum_q;
-        if determinant <= 0.0 {
-            continue;
-        }
-        let mut scale = (n * sum_qv - sum_q * sum_v) / determinant;
-        let mut min = (sum_q * sum_qv - sum_qq * sum_v) / determinant;
-        if min < 0.0 {
-            (scale, min) = (sum_qv / sum_qq, 0.0);
-        }
-        let error = values.iter().map(|v| {
-            let q = nearest_int((v - low) * inverse, 0.0, code_max) as f32;
-            (scale * q - min - v).powi(2)
-        });
-        let error: f32 = error.sum();
-        if scale >= 0.0 && error < least {
-            (best, least) = ((scale, min), error);
+    for step in -4..=4 {
+        let mut fit = ((high - low) / (code_max + 0.25 * step as f32), -low);
+        for _ in 0..3 {
+            let (error, better) = refit(values, fit, code_max);
+            if error < least {
+                (best, least) = (fit, error);
+            }
+            fit = better;
         }
     }
     best
+}
+
+/// The squared error that a scale and a minimum leave, and the least-squares solution for the codes that they give.
+fn refit(values: &[f32], (scale, min): (f32, f32), code_max: f32) -> (f32, (f32, f32)) {
+    let inverse = inverse(scale);
+    let (mut error, mut n, mut v1, mut q1, mut qq, mut qv) = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0);
+    for &v in values {
+        let q = nearest_int((v + min) * inverse, 0.0, code_max) as f32;
+        error += (scale * q - min - v).powi(2);
+        n += 1.0;
+        v1 += v;
+        q1 += q;
+        qq += q * q;
+        qv += q * v;
+    }
+    let determinant = n * qq - q1 * q1;
+    if determinant <= 0.0 {
+        return (error, (scale, min));
+    }
+    let min = (q1 * qv - qq * v1) / determinant;
+    // A minimum below 0 has no code: the best scale without one.
+    let fit = if min > 0.0 { ((n * qv - q1 * v1) / determinant, min) } else { (qv / qq, 0.0) };
+    (error, (fit.0.max(0.0), fit.1))
 }
 
 /// The scale, of either sign, that reproduces values best as `scale · q`, with codes `q` from `-limit` to `limit - 1`.

@@ -21,7 +21,7 @@ pub(crate) fn decode(block: &[u8; 54], out: &mut [f32; 256]) {
         for n in 0..digits {
             let power = [1_u8, 3, 9, 27, 81][n];
             for j in 0..bytes {
-                let digit = u16::from(block[at + j].wrapping_mul(power)) * 3 >> 8;
+                let digit = (u16::from(block[at + j].wrapping_mul(power)) * 3) >> 8;
                 out[first + bytes * n + j] = (f32::from(digit) - 1.0) * d;
             }
         }
