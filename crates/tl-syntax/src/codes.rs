@@ -77,6 +77,40 @@ codes! {
     E0216 POSITIONAL_AFTER_NAMED "a positional argument follows a named one"
     W0250 LINE_STARTS_WITH_MINUS "a line that starts with a minus continues the line above"
     W0251 DANGLING_DOC_COMMENT "a doc comment documents nothing"
+
+    // 03xx: names
+    E0301 UNKNOWN_NAME "a name is not defined"
+    E0302 DEFINED_TWICE "a name is defined twice in one place"
+    E0303 UNKNOWN_FUNCTION "a function is not defined"
+    E0304 ARGUMENT_COUNT "a function is called with the wrong arguments"
+    E0305 NOT_IN_EQUATION "something of scripts stands in an equation"
+    E0306 WRONG_KIND "a value is of the wrong kind"
+    E0307 UNKNOWN_TENSOR "a model has no tensor of that name"
+    E0308 UNKNOWN_METADATA "a model has no metadata of that key"
+
+    // 04xx: indices, domains and sizes
+    E0401 SIZE_MISMATCH "two sizes of one index contradict each other"
+    E0402 UNKNOWN_SIZE "the size of an index does not follow from anything"
+    E0403 INDEX_COUNT "a tensor is indexed with the wrong number of indices"
+    E0404 BAD_INDEX "an index expression has no meaning here"
+    E0405 AMBIGUOUS_SUM "it is not clear where an index is summed"
+    E0406 SUMMED_AND_USED "an index is summed in one place and used again outside"
+    E0407 UNBOUND_INDEX "an index on the left side is not bound on the right"
+    E0408 MISSING_DOT "it is not clear which axis a function works along"
+    E0409 BAD_SIZE "a size is not a whole number that is possible"
+    E0410 GUARD_SCOPE "a guard relates indices that do not meet"
+    E0411 GROUP_SIZE "a grouped axis does not divide as written"
+    E0412 RANK_MISMATCH "two tensors without indices have different shapes"
+    E0413 DOT_AND_MAP "an index is worked along in one argument and mapped over in another"
+    W0450 SINGLE_INDEX "an index occurs once and is summed"
+
+    // 06xx: staging, causality, limits
+    E0601 CYCLIC_DEFINITION "a definition needs itself"
+    E0602 TOO_MANY_STEPS "unrolling takes too many steps"
+    E0603 GRAPH_TOO_LARGE "a program becomes too large a graph"
+    E0604 LOOKS_AHEAD "a generator reads what comes later"
+    E0605 NOT_STATIC "a value must be known before the program runs"
+    E0606 NOT_A_GENERATOR "a function does not have the form of a generator"
 }
 
 /// The title of a code, if the table has it.

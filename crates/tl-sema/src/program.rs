@@ -1,0 +1,294 @@
+//! The program as the checker sees it: functions, equations and expressions with their spans, free of syntax.
+//!
+//! It is built once from the typed tree (see [`crate::reader`]) and never changes. Products and sums are flat chains,
+//! because projection is defined on whole chains; parentheses stay, because they end a chain. Every expression has an
+//! [`ExprId`] that is unique in its [`Program`], so that analyses can attach facts to it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tl_ir::{Reduction, Scalar};
+use tl_syntax::Span;
+
+/// Identity of an expression within its program.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ExprId(pub u32);
+
+/// A name and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Name {
+    /// The text.
+    pub text: Arc<str>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// An expression.
+#[derive(Clone, Debug)]
+pub struct Expr {
+    /// Its identity.
+    pub id: ExprId,
+    /// What it is.
+    pub kind: ExprKind,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// What an expression is.
+#[derive(Clone, Debug)]
+pub enum ExprKind {
+    /// `2.5`
+    Number(f64),
+    /// `"text"`
+    Str(Arc<str>),
+    /// `true`
+    Bool(bool),
+    /// `[a, b]`
+    List(Vec<Expr>),
+    /// A variable, a tensor without indices, or an index used as a number.
+    Name(Arc<str>),
+    /// `base.field`
+    Field(Box<Expr>, Name),
+    /// `base[indices]`
+    Index(Box<Expr>, Vec<Index>),
+    /// `f(arguments)`
+    Call(Name, Vec<Arg>),
+    /// `a b c`: a join.
+    Join(Vec<Expr>),
+    /// `a * b / c`: a chain, the first factor with [`Factor::Times`].
+    Product(Vec<(Factor, Expr)>),
+    /// `a + b − c`: a chain, the first term with `false`, a subtracted one with `true`.
+    Sum(Vec<(bool, Expr)>),
+    /// A scalar function of operands: power, remainder, negation, comparisons, `and`, `or`, `not`.
+    Apply(Scalar, Vec<Expr>),
+    /// `sum[i, j](body)`
+    Project(Projection, Vec<Name>, Box<Expr>),
+    /// `body -> [d]`: every other index is summed.
+    Keep(Box<Expr>, Vec<Name>),
+    /// `body where guard`, in parentheses.
+    Guarded(Box<Expr>, Vec<Expr>),
+    /// `if c { a } else { b }`
+    If(Box<Expr>, Box<Expr>, Box<Expr>),
+    /// `(e)`
+    Paren(Box<Expr>),
+    /// Something that equations can't contain; the text says what, for the message.
+    Unsupported(&'static str),
+    /// Syntax that the parser has reported already.
+    Missing,
+}
+
+/// How a factor enters a product.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Factor {
+    /// `* e`
+    Times,
+    /// `/ e`
+    Over,
+}
+
+/// An argument of a call.
+#[derive(Clone, Debug)]
+pub struct Arg {
+    /// `name: value`
+    pub name: Option<Name>,
+    /// The value.
+    pub value: Expr,
+}
+
+/// How values that a projection brings together become one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Projection {
+    /// One of the graph's reductions.
+    Reduce(Reduction),
+    /// The mean of what the guard leaves.
+    Mean,
+    /// Whether one is true.
+    Any,
+    /// Whether all are true.
+    All,
+    /// How many are true.
+    Count,
+}
+
+/// What stands at one position between the brackets.
+#[derive(Clone, Debug)]
+pub struct Index {
+    /// What it is.
+    pub kind: IndexKind,
+    /// Whether a dot follows: `t.`
+    pub dotted: bool,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// What an index is.
+#[derive(Clone, Debug)]
+pub enum IndexKind {
+    /// A bare name: an index variable, or a variable in scope.
+    Name(Arc<str>),
+    /// `_`
+    Any,
+    /// `l + 1`, `2 * j`, `0`, `tok[p]`, `"Alice"`
+    Expr(Box<Expr>),
+    /// `(g r c)`, slowest first.
+    Group(Vec<Name>),
+    /// `a:b`
+    Slice(Option<Box<Expr>>, Option<Box<Expr>>),
+}
+
+/// `target[indices] op value where guard`
+#[derive(Clone, Debug)]
+pub struct Equation {
+    /// The tensor that it defines.
+    pub target: Name,
+    /// The left side's indices; `None` where there are no brackets at all.
+    pub indices: Option<Vec<Index>>,
+    /// How values are projected; `=` is the sum.
+    pub projection: Projection,
+    /// Whether an operator such as `max=` stands there rather than `=` or `+=`.
+    pub explicit: bool,
+    /// The right side.
+    pub value: Expr,
+    /// The conditions of `where`, all of which must hold.
+    pub guard: Vec<Expr>,
+    /// The whole equation.
+    pub span: Span,
+}
+
+/// `let name = value` of a block.
+#[derive(Clone, Debug)]
+pub struct Let {
+    /// The variable.
+    pub name: Name,
+    /// Its value.
+    pub value: Expr,
+}
+
+/// `dim g = 3`
+#[derive(Clone, Debug)]
+pub struct Dim {
+    /// The index variable.
+    pub name: Name,
+    /// Its size.
+    pub size: Expr,
+}
+
+/// A block of equations, `let`s and `dim`s, in any order. A `let` may be used after it only.
+#[derive(Clone, Debug, Default)]
+pub struct Block {
+    /// The `let`s in order.
+    pub lets: Vec<Let>,
+    /// The `dim`s.
+    pub dims: Vec<Dim>,
+    /// The equations.
+    pub equations: Vec<Equation>,
+}
+
+/// A parameter of a function.
+#[derive(Clone, Debug)]
+pub struct Param {
+    /// Its name.
+    pub name: Name,
+    /// The axes that the function works on, for a tensor parameter.
+    pub axes: Option<Vec<Name>>,
+    /// What it is if the call gives no argument.
+    pub default: Option<Expr>,
+}
+
+/// A function that can be traced into a graph.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// Its name.
+    pub name: Name,
+    /// Its parameters.
+    pub params: Vec<Param>,
+    /// The tensor of the block that is its result; an expression body defines the tensor of this name.
+    pub result: Name,
+    /// The axes of the result.
+    pub result_axes: Vec<Name>,
+    /// The body.
+    pub block: Block,
+    /// Why it can't be traced: the first statement that is neither an equation, a `let` nor a `dim`.
+    pub script: Option<(Span, &'static str)>,
+    /// The doc comment above it.
+    pub doc: Option<String>,
+    /// The head: name, parameters, result.
+    pub span: Span,
+}
+
+/// Functions by name, and the counter of expressions.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    functions: HashMap<Arc<str>, Arc<Function>>,
+    /// Names in the order of definition.
+    order: Vec<Arc<str>>,
+    pub(crate) next_expr: u32,
+}
+
+impl Program {
+    /// A program without functions.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The function of that name.
+    pub fn function(&self, name: &str) -> Option<&Arc<Function>> {
+        self.functions.get(name)
+    }
+
+    /// All functions, in the order of their definition.
+    pub fn functions(&self) -> impl Iterator<Item = &Arc<Function>> {
+        self.order.iter().filter_map(|name| self.functions.get(name))
+    }
+
+    /// Adds a function; one of the same name is replaced and returned.
+    pub fn define(&mut self, function: Function) -> Option<Arc<Function>> {
+        let name = Arc::clone(&function.name.text);
+        if !self.order.contains(&name) {
+            self.order.push(Arc::clone(&name));
+        }
+        self.functions.insert(name, Arc::new(function))
+    }
+}
+
+impl Function {
+    /// Whether it generates: one parameter is a stream of tokens `tok[p]` and the result is `logits[p, v]`.
+    pub fn is_generator(&self) -> bool {
+        let stream = self.params.iter().find_map(|p| match p.axes.as_deref() {
+            Some([axis]) => Some(&axis.text),
+            _ => None,
+        });
+        &*self.result.text == "logits"
+            && matches!((stream, &self.result_axes[..]), (Some(p), [row, _]) if *p == row.text)
+    }
+}
+
+impl Projection {
+    /// The projection of that name, as `sum[i](…)` spells it.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "sum" => Self::Reduce(Reduction::Sum),
+            "prod" => Self::Reduce(Reduction::Prod),
+            "max" => Self::Reduce(Reduction::Max),
+            "min" => Self::Reduce(Reduction::Min),
+            "argmax" => Self::Reduce(Reduction::Argmax),
+            "argmin" => Self::Reduce(Reduction::Argmin),
+            "mean" => Self::Mean,
+            "any" => Self::Any,
+            "all" => Self::All,
+            "count" => Self::Count,
+            _ => return None,
+        })
+    }
+}
+
+impl Expr {
+    /// The expression without parentheses around it.
+    pub fn unparenthesized(&self) -> &Expr {
+        let mut expr = self;
+        while let ExprKind::Paren(inner) = &expr.kind {
+            expr = inner;
+        }
+        expr
+    }
+}

@@ -1,0 +1,476 @@
+//! From the typed tree to the [`Program`]: drops syntax, keeps spans, and reports what equations can't contain.
+//!
+//! The reader never fails. What the parser has reported becomes [`ExprKind::Missing`]; what is legal in scripts only becomes
+//! [`ExprKind::Unsupported`], which is reported when somebody traces it.
+
+use std::sync::Arc;
+
+use tl_ir::{Reduction, Scalar};
+use tl_syntax::ast;
+use tl_syntax::{Diagnostic, Span, codes};
+
+use crate::program::*;
+
+/// Reads declarations into a program and collects what is wrong with them.
+#[derive(Debug)]
+pub struct Reader<'p> {
+    program: &'p mut Program,
+    /// What was found.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl<'p> Reader<'p> {
+    /// A reader that adds to `program`.
+    pub fn new(program: &'p mut Program) -> Self {
+        Self { program, diagnostics: Vec::new() }
+    }
+
+    /// A function declaration; `None` where the syntax is too broken to have a name.
+    pub fn function(&mut self, decl: &ast::FnDecl) -> Option<Function> {
+        let name = name_of(&decl.name()?);
+        let params: Vec<Param> = decl.params().iter().filter_map(|param| self.param(param)).collect();
+        self.check_distinct(&params);
+        let (result_name, result_axes) = match decl.result() {
+            Some(result) => (result.name(), self.axis_names(result.indices().unwrap_or_default())),
+            None => (None, Vec::new()),
+        };
+        let head_end = decl.result().map(|r| r.span()).or_else(|| params.last().map(|p| p.name.span));
+        let span = head_end.map_or(name.span, |end| name.span.to(end));
+        let result = result_name.as_ref().map_or_else(|| Name { text: "result".into(), span: name.span }, name_of);
+        let mut function = Function {
+            name,
+            params,
+            result,
+            result_axes,
+            block: Block::default(),
+            script: None,
+            doc: decl.docs(),
+            span,
+        };
+        match decl.body() {
+            Some(ast::FnBody::Expr(expr)) => {
+                let guard = decl.guard().map(|g| self.conditions(&g)).unwrap_or_default();
+                self.result_equation(&mut function, &expr, guard);
+            }
+            Some(ast::FnBody::Block(block)) => self.block(&mut function, &block),
+            None => function.script = Some((function.span, "a function without a body")),
+        }
+        Some(function)
+    }
+
+    /// An equation; `None` if its left side does not name a tensor.
+    pub fn equation(&mut self, equation: &ast::Equation) -> Option<Equation> {
+        let target = name_of(&equation.name()?);
+        let indices = match equation.lhs()? {
+            ast::Expr::Name(_) => None,
+            ast::Expr::Index(indexed) => Some(indexed.indices().map(|i| self.index(&i)).collect()),
+            _ => return None,
+        };
+        if let Some(clause) = equation.until().or_else(|| equation.steps()) {
+            self.diagnostics.push(
+                Diagnostic::error(codes::NOT_IN_EQUATION, clause.span(), "fixpoint iteration is not available yet")
+                    .help("write the recursion over an index: `x[n + 1] = f(x[n])`, and read the step that you need"),
+            );
+        }
+        let (projection, explicit) = match equation.op()? {
+            ast::ProjectionOp::Assign | ast::ProjectionOp::Add => (Projection::Reduce(Reduction::Sum), false),
+            ast::ProjectionOp::Max => (Projection::Reduce(Reduction::Max), true),
+            ast::ProjectionOp::Min => (Projection::Reduce(Reduction::Min), true),
+            ast::ProjectionOp::Or => (Projection::Any, true),
+            ast::ProjectionOp::Avg => (Projection::Mean, true),
+        };
+        let value = self.opt_expr(equation.rhs(), equation.span());
+        let guard = equation.guard().map(|g| self.conditions(&g)).unwrap_or_default();
+        Some(Equation { target, indices, projection, explicit, value, guard, span: equation.span() })
+    }
+
+    /// The bindings of a `dim` declaration.
+    pub fn dims(&mut self, decl: &ast::DimDecl) -> Vec<Dim> {
+        let bind = |binding: ast::DimBinding| {
+            let name = name_of(&binding.name()?);
+            let size = self.expr(&binding.value()?);
+            Some(Dim { name, size })
+        };
+        decl.bindings().filter_map(bind).collect()
+    }
+
+    /// An expression.
+    pub fn expr(&mut self, expr: &ast::Expr) -> Expr {
+        let span = expr.span();
+        let kind = match expr {
+            ast::Expr::Name(name) => ExprKind::Name(name.name().into()),
+            ast::Expr::Number(number) => number.value().map_or(ExprKind::Missing, |n| ExprKind::Number(n.as_f64())),
+            ast::Expr::String(text) => ExprKind::Str(text.value().into()),
+            ast::Expr::Bool(value) => ExprKind::Bool(value.value()),
+            ast::Expr::Paren(paren) => match paren.inner() {
+                Some(inner) => ExprKind::Paren(Box::new(self.expr(&inner))),
+                None => ExprKind::Missing,
+            },
+            ast::Expr::List(list) => ExprKind::List(list.elements().map(|e| self.expr(&e)).collect()),
+            ast::Expr::Binary(chain) => return self.chain(chain),
+            ast::Expr::Compare(chain) => return self.comparison(chain),
+            ast::Expr::Not(not) => self.unary(Scalar::Not, not.operand(), span),
+            ast::Expr::Neg(neg) => self.unary(Scalar::Neg, neg.operand(), span),
+            ast::Expr::Join(join) => ExprKind::Join(join.factors().map(|f| self.expr(&f)).collect()),
+            ast::Expr::Power(power) => return self.power(power),
+            ast::Expr::Call(call) => self.call(call),
+            ast::Expr::Index(indexed) => {
+                let base = self.opt_expr(indexed.base(), span);
+                ExprKind::Index(Box::new(base), indexed.indices().map(|i| self.index(&i)).collect())
+            }
+            ast::Expr::Field(field) => match field.name() {
+                Some(name) => ExprKind::Field(Box::new(self.opt_expr(field.base(), span)), name_of(&name)),
+                None => ExprKind::Missing,
+            },
+            ast::Expr::Project(project) => {
+                let body = self.opt_expr(project.operand(), span);
+                let kept = self.axis_names(project.indices().collect());
+                ExprKind::Keep(Box::new(body), kept)
+            }
+            ast::Expr::Guarded(guarded) => {
+                let body = self.opt_expr(guarded.operand(), span);
+                let guard = guarded.guard().map(|g| self.conditions(&g)).unwrap_or_default();
+                ExprKind::Guarded(Box::new(body), guard)
+            }
+            ast::Expr::If(conditional) => self.conditional(conditional),
+            ast::Expr::Block(block) => return self.block_value(Some(block.clone()), span),
+            ast::Expr::Interpolated(_) => ExprKind::Unsupported("an interpolated string"),
+            ast::Expr::Wildcard(_) => ExprKind::Unsupported("`_` as a value"),
+            ast::Expr::Virtual(_) => ExprKind::Unsupported("a virtual index as a value"),
+            ast::Expr::Tuple(_) => ExprKind::Unsupported("a tuple"),
+            ast::Expr::Dict(_) => ExprKind::Unsupported("a dictionary"),
+            ast::Expr::Range(_) => ExprKind::Unsupported("a range"),
+            ast::Expr::Query(_) => ExprKind::Unsupported("a query"),
+            ast::Expr::Closure(_) => ExprKind::Unsupported("a closure"),
+        };
+        self.new_expr(kind, span)
+    }
+
+    /// A condition, taken apart into what must all hold.
+    pub fn conditions(&mut self, expr: &ast::Expr) -> Vec<Expr> {
+        match expr.unparenthesized() {
+            ast::Expr::Binary(chain) if chain.rest().all(|(op, ..)| op == ast::BinOp::And) => {
+                chain.operands().flat_map(|operand| self.conditions(&operand)).collect()
+            }
+            ast::Expr::Compare(chain) => {
+                let pairs = chain.comparisons();
+                pairs.into_iter().map(|(a, op, b)| self.compare(&a, op, &b)).collect()
+            }
+            other => vec![self.expr(&other)],
+        }
+    }
+
+    fn new_expr(&mut self, kind: ExprKind, span: Span) -> Expr {
+        self.program.next_expr += 1;
+        Expr { id: ExprId(self.program.next_expr), kind, span }
+    }
+
+    fn opt_expr(&mut self, expr: Option<ast::Expr>, around: Span) -> Expr {
+        match expr {
+            Some(expr) => self.expr(&expr),
+            None => self.new_expr(ExprKind::Missing, around),
+        }
+    }
+
+    fn param(&mut self, param: &ast::Param) -> Option<Param> {
+        let name = name_of(&param.name()?);
+        let axes = param.indices().map(|indices| self.axis_names(indices));
+        let default = param.default().map(|e| self.expr(&e));
+        Some(Param { name, axes, default })
+    }
+
+    fn check_distinct(&mut self, params: &[Param]) {
+        for (i, param) in params.iter().enumerate() {
+            if let Some(first) = params[..i].iter().find(|p| p.name.text == param.name.text) {
+                self.diagnostics.push(
+                    Diagnostic::error(
+                        codes::DEFINED_TWICE,
+                        param.name.span,
+                        format!("two parameters are named `{}`", param.name.text),
+                    )
+                    .label(first.name.span, "the first one"),
+                );
+            }
+        }
+    }
+
+    /// The plain names of an index list that declares axes.
+    fn axis_names(&mut self, indices: Vec<ast::IndexExpr>) -> Vec<Name> {
+        let mut names = Vec::new();
+        for index in indices {
+            match &index {
+                ast::IndexExpr::Name(name) => names.extend(name.ident().map(|i| name_of(&i))),
+                other => self.diagnostics.push(
+                    Diagnostic::error(codes::BAD_INDEX, other.span(), "an axis is declared by a plain name")
+                        .help("write a name such as `d` here and use the index expression in the body"),
+                ),
+            }
+        }
+        names
+    }
+
+    fn result_equation(&mut self, function: &mut Function, value: &ast::Expr, guard: Vec<Expr>) {
+        let value = self.expr(value);
+        let index = |axis: &Name| Index { kind: IndexKind::Name(Arc::clone(&axis.text)), dotted: false, span: axis.span };
+        let indices = match function.result_axes.is_empty() {
+            true => None,
+            false => Some(function.result_axes.iter().map(index).collect()),
+        };
+        function.block.equations.push(Equation {
+            target: function.result.clone(),
+            indices,
+            projection: Projection::Reduce(Reduction::Sum),
+            explicit: false,
+            span: value.span,
+            value,
+            guard,
+        });
+    }
+
+    fn block(&mut self, function: &mut Function, block: &ast::Block) {
+        let last = block.stmts().count();
+        for (i, stmt) in block.stmts().enumerate() {
+            match &stmt {
+                ast::Stmt::Equation(equation) => match self.equation(equation) {
+                    Some(equation) => function.block.equations.push(equation),
+                    None => {
+                        function.script.get_or_insert((equation.span(), "an equation whose left side is no tensor"));
+                    }
+                },
+                ast::Stmt::Let(binding) => self.binding(function, binding),
+                ast::Stmt::Dim(decl) => {
+                    let dims = self.dims(decl);
+                    function.block.dims.extend(dims);
+                }
+                ast::Stmt::Expr(tail) if i + 1 == last => match tail.expr() {
+                    Some(expr) => self.result_equation(function, &expr, Vec::new()),
+                    None => continue,
+                },
+                other => {
+                    function.script.get_or_insert((other.syntax().span(), describe(other)));
+                }
+            }
+        }
+        let found = function.block.equations.iter().any(|e| e.target.text == function.result.text);
+        if !found && function.script.is_none() {
+            function.script = Some((function.span, "no equation that defines the result"));
+        }
+    }
+
+    fn binding(&mut self, function: &mut Function, binding: &ast::LetStmt) {
+        match (binding.pattern(), binding.value()) {
+            (Some(ast::Pattern::Name(pattern)), Some(value)) => {
+                let value = self.expr(&value);
+                if let Some(name) = pattern.name() {
+                    function.block.lets.push(Let { name: name_of(&name), value });
+                }
+            }
+            (Some(ast::Pattern::Tuple(pattern)), _) => {
+                function.script.get_or_insert((pattern.span(), "a `let` with several names"));
+            }
+            _ => {}
+        }
+    }
+
+    fn index(&mut self, index: &ast::IndexExpr) -> Index {
+        let span = index.span();
+        let named = |ident: Option<ast::Ident>| ident.map_or(IndexKind::Any, |i| IndexKind::Name(i.as_str().into()));
+        let (kind, dotted) = match index {
+            ast::IndexExpr::Name(name) => (named(name.ident()), false),
+            ast::IndexExpr::Dotted(name) => (named(name.name()), true),
+            ast::IndexExpr::Virtual(name) => (named(name.name()), false),
+            ast::IndexExpr::Wildcard(_) => (IndexKind::Any, false),
+            ast::IndexExpr::Group(group) => (IndexKind::Group(group.names().map(|n| name_of(&n)).collect()), false),
+            ast::IndexExpr::Slice(slice) => {
+                if let Some(step) = slice.step() {
+                    self.diagnostics.push(
+                        Diagnostic::error(codes::BAD_INDEX, step.span(), "a slice with a step is not available")
+                            .help("read with an index expression: `y[i] = x[2 * i]`"),
+                    );
+                }
+                let mut bound = |e: Option<ast::Expr>| e.map(|e| Box::new(self.expr(&e)));
+                (IndexKind::Slice(bound(slice.start()), bound(slice.end())), false)
+            }
+            ast::IndexExpr::Expr(expr) => (IndexKind::Expr(Box::new(self.expr(expr))), false),
+        };
+        Index { kind, dotted, span }
+    }
+
+    fn unary(&mut self, scalar: Scalar, operand: Option<ast::Expr>, span: Span) -> ExprKind {
+        let operand = self.opt_expr(operand, span);
+        match (scalar, &operand.kind) {
+            (Scalar::Neg, ExprKind::Number(n)) => ExprKind::Number(-n),
+            _ => ExprKind::Apply(scalar, vec![operand]),
+        }
+    }
+
+    /// `a ^ b ^ c` is `a ^ (b ^ c)`.
+    fn power(&mut self, power: &ast::PowerExpr) -> Expr {
+        let mut operands: Vec<Expr> = power.operands().map(|e| self.expr(&e)).collect();
+        let Some(mut result) = operands.pop() else { return self.new_expr(ExprKind::Missing, power.span()) };
+        while let Some(base) = operands.pop() {
+            let span = base.span.to(result.span);
+            result = self.new_expr(ExprKind::Apply(Scalar::Pow, vec![base, result]), span);
+        }
+        result
+    }
+
+    /// Chains of one precedence. `%` ends a product: what is before it is one operand.
+    fn chain(&mut self, chain: &ast::BinaryExpr) -> Expr {
+        let first = self.opt_expr(chain.first(), chain.span());
+        let rest: Vec<_> = chain.rest().collect();
+        match rest.first().map(|&(op, ..)| op) {
+            Some(ast::BinOp::Add | ast::BinOp::Sub) => {
+                let mut terms = vec![(false, first)];
+                terms.extend(rest.iter().map(|(op, _, e)| (*op == ast::BinOp::Sub, self.expr(e))));
+                self.new_expr(ExprKind::Sum(terms), chain.span())
+            }
+            Some(ast::BinOp::And | ast::BinOp::Or) => {
+                let start = first.span;
+                rest.iter().fold(first, |left, (op, _, e)| {
+                    let right = self.expr(e);
+                    let scalar = if *op == ast::BinOp::And { Scalar::And } else { Scalar::Or };
+                    let span = start.to(right.span);
+                    self.new_expr(ExprKind::Apply(scalar, vec![left, right]), span)
+                })
+            }
+            Some(_) => self.product(first, &rest),
+            None => first,
+        }
+    }
+
+    fn product(&mut self, first: Expr, rest: &[(ast::BinOp, Span, ast::Expr)]) -> Expr {
+        let start = first.span;
+        let mut factors = vec![(Factor::Times, first)];
+        for (op, _, operand) in rest {
+            let operand = self.expr(operand);
+            match op {
+                ast::BinOp::Rem => {
+                    let before = self.finish_product(factors, start);
+                    let span = start.to(operand.span);
+                    let remainder = self.new_expr(ExprKind::Apply(Scalar::Mod, vec![before, operand]), span);
+                    factors = vec![(Factor::Times, remainder)];
+                }
+                ast::BinOp::Div => factors.push((Factor::Over, operand)),
+                _ => factors.push((Factor::Times, operand)),
+            }
+        }
+        self.finish_product(factors, start)
+    }
+
+    fn finish_product(&mut self, mut factors: Vec<(Factor, Expr)>, start: Span) -> Expr {
+        match (factors.len(), factors.last()) {
+            (2.., Some((_, last))) => {
+                let span = start.to(last.span);
+                self.new_expr(ExprKind::Product(factors), span)
+            }
+            _ => factors.remove(0).1,
+        }
+    }
+
+    fn comparison(&mut self, chain: &ast::CompareExpr) -> Expr {
+        let pairs = chain.comparisons();
+        let mut compared = pairs.into_iter().map(|(a, op, b)| self.compare(&a, op, &b)).collect::<Vec<_>>().into_iter();
+        let Some(first) = compared.next() else { return self.new_expr(ExprKind::Missing, chain.span()) };
+        compared.fold(first, |left, right| {
+            let span = left.span.to(right.span);
+            self.new_expr(ExprKind::Apply(Scalar::And, vec![left, right]), span)
+        })
+    }
+
+    /// One comparison. `a > b` is `b < a`, so that passes see two of the four.
+    fn compare(&mut self, a: &ast::Expr, op: ast::CmpOp, b: &ast::Expr) -> Expr {
+        let span = a.span().to(b.span());
+        let (left, right) = (self.expr(a), self.expr(b));
+        let kind = match op {
+            ast::CmpOp::Lt => ExprKind::Apply(Scalar::Lt, vec![left, right]),
+            ast::CmpOp::Le => ExprKind::Apply(Scalar::Le, vec![left, right]),
+            ast::CmpOp::Gt => ExprKind::Apply(Scalar::Lt, vec![right, left]),
+            ast::CmpOp::Ge => ExprKind::Apply(Scalar::Le, vec![right, left]),
+            ast::CmpOp::Eq => ExprKind::Apply(Scalar::Eq, vec![left, right]),
+            ast::CmpOp::Ne => ExprKind::Apply(Scalar::Ne, vec![left, right]),
+            ast::CmpOp::In => ExprKind::Unsupported("`in`"),
+        };
+        self.new_expr(kind, span)
+    }
+
+    fn call(&mut self, call: &ast::CallExpr) -> ExprKind {
+        let Some(ident) = call.name() else { return ExprKind::Unsupported("a call of something that is no name") };
+        let arguments: Vec<ast::Argument> = call.arguments().collect();
+        if let Some(axes) = call.axes() {
+            let Some(projection) = Projection::named(ident.as_str()) else {
+                self.diagnostics.push(
+                    Diagnostic::error(codes::UNKNOWN_NAME, ident.span(), format!("`{}` is no reduction", ident.as_str()))
+                        .help("the reductions are sum, prod, max, min, mean, any, all, count, argmax, argmin"),
+                );
+                return ExprKind::Missing;
+            };
+            let names = self.axis_names(axes.items().collect());
+            return match &arguments[..] {
+                [ast::Argument::Positional(body)] => ExprKind::Project(projection, names, Box::new(self.expr(body))),
+                _ => {
+                    self.diagnostics.push(
+                        Diagnostic::error(codes::ARGUMENT_COUNT, call.span(), "a reduction takes one argument")
+                            .help(format!("write `{}[i](x[i])`", ident.as_str())),
+                    );
+                    ExprKind::Missing
+                }
+            };
+        }
+        let args = arguments.iter().filter_map(|argument| {
+            let value = self.expr(&argument.value()?);
+            let name = match argument {
+                ast::Argument::Named(named) => named.name().map(|n| name_of(&n)),
+                ast::Argument::Positional(_) => None,
+            };
+            Some(Arg { name, value })
+        });
+        ExprKind::Call(name_of(&ident), args.collect())
+    }
+
+    fn conditional(&mut self, conditional: &ast::IfExpr) -> ExprKind {
+        let branches: Vec<ast::IfBranch> = conditional.branches();
+        let Some(otherwise) = conditional.else_block() else {
+            return ExprKind::Unsupported("an `if` without an `else`");
+        };
+        let mut result = self.block_value(Some(otherwise), conditional.span());
+        for branch in branches.into_iter().rev() {
+            let condition = self.opt_expr(branch.condition, conditional.span());
+            let value = self.block_value(branch.body, conditional.span());
+            let kind = ExprKind::If(Box::new(condition), Box::new(value), Box::new(result));
+            result = self.new_expr(kind, conditional.span());
+        }
+        result.kind
+    }
+
+    fn block_value(&mut self, block: Option<ast::Block>, around: Span) -> Expr {
+        let Some(block) = block else { return self.new_expr(ExprKind::Missing, around) };
+        match block.tail() {
+            Some(tail) if block.stmts().count() == 1 => {
+                let value = self.expr(&tail);
+                let span = value.span;
+                self.new_expr(ExprKind::Paren(Box::new(value)), span)
+            }
+            _ => self.new_expr(ExprKind::Unsupported("a block of statements"), block.span()),
+        }
+    }
+}
+
+fn name_of(ident: &ast::Ident) -> Name {
+    Name { text: ident.as_str().into(), span: ident.span() }
+}
+
+fn describe(stmt: &ast::Stmt) -> &'static str {
+    match stmt {
+        ast::Stmt::For(_) => "a `for` loop",
+        ast::Stmt::While(_) => "a `while` loop",
+        ast::Stmt::Return(_) => "a `return`",
+        ast::Stmt::Assign(_) => "an assignment",
+        ast::Stmt::Fn(_) => "a function in a function",
+        ast::Stmt::Expr(_) => "an expression statement",
+        ast::Stmt::Rule(_) => "a rule",
+        ast::Stmt::Query(_) => "a query",
+        ast::Stmt::Param(_) => "a `param`",
+        _ => "a statement of scripts",
+    }
+}
