@@ -457,3 +457,63 @@ pub struct Einsum {
     /// The result: `outer` has a stride for each kept axis, `inner` is unused.
     pub out: Access,
 }
+
+impl Kernel {
+    /// Calls `f` with every buffer that the kernel uses, and whether it writes it. A buffer may come several times.
+    pub fn each_buffer(&self, f: &mut dyn FnMut(BufferId, bool)) {
+        match self {
+            Kernel::MatMul(m) => {
+                f(m.input, false);
+                m.weights.iter().for_each(|w| w.source.each_buffer(f));
+                m.outs.iter().for_each(|&b| f(b, true));
+                m.epilogue.iter().for_each(|e| e.tape.each_buffer(f));
+            }
+            Kernel::Loop(l) => l.tape.each_buffer(f),
+            Kernel::Attention(a) => {
+                f(a.query.buffer, false);
+                a.map.iter().for_each(|m| m.tape.each_buffer(f));
+                f(a.out.buffer, true);
+            }
+            Kernel::Gather(g) => {
+                g.table.each_buffer(f);
+                f(g.index, false);
+                f(g.out, true);
+            }
+            Kernel::Einsum(e) => {
+                e.operands.iter().for_each(|o| f(o.buffer, false));
+                f(e.out.buffer, true);
+            }
+            Kernel::Remember { from, .. } => f(*from, false),
+            Kernel::Recall { out, .. } | Kernel::RecallAll { out, .. } | Kernel::Decode { out, .. } => {
+                f(*out, true)
+            }
+            Kernel::TakeWanted { from, out } => {
+                f(*from, false);
+                f(*out, true);
+            }
+            Kernel::PerSequence(steps) | Kernel::Scan(steps) => {
+                steps.iter().for_each(|s| s.kernel.each_buffer(f))
+            }
+        }
+    }
+}
+
+impl Source {
+    fn each_buffer(self, f: &mut dyn FnMut(BufferId, bool)) {
+        if let Source::Buffer(buffer) = self {
+            f(buffer, false);
+        }
+    }
+}
+
+impl Tape {
+    fn each_buffer(&self, f: &mut dyn FnMut(BufferId, bool)) {
+        for instr in &self.instrs {
+            match instr {
+                Instr::Load { from, .. } | Instr::LoadAt { from, .. } => f(from.buffer, false),
+                Instr::Store { to, .. } => f(to.buffer, true),
+                _ => {}
+            }
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! `f64` and knows no kernels, so that it is the oracle of all of this.
 
 pub mod kernel;
+pub mod plan;
 pub mod reference;
 pub mod run;
 pub mod state;

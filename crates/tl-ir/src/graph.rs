@@ -299,6 +299,47 @@ impl Graph {
         node.inputs.push(input);
     }
 
+    /// The graph made anew, node by node: `replace` is given the new graph, a node and its new inputs, and returns the node
+    /// that stands for it, or `None` to copy it. Nodes that no result needs are left out; the axes stay as they are.
+    pub fn rewrite(&self, mut replace: impl FnMut(&mut Graph, &Node, &[NodeId]) -> Option<NodeId>) -> Graph {
+        let mut out = Graph {
+            axes: self.axes.clone(),
+            literals: self.literals.clone(),
+            weights: self.weights.clone(),
+            weight_ids: self.weight_ids.clone(),
+            ..Graph::default()
+        };
+        let (live, mut new, mut open) = (self.live(), vec![None; self.nodes.len()], Vec::new());
+        for (id, node) in self.nodes().filter(|(id, _)| live[id.0 as usize]) {
+            let inputs: Option<Vec<NodeId>> = node.inputs.iter().map(|i| new[i.0 as usize]).collect();
+            let made = match (&node.op, inputs) {
+                (Op::Delay { by }, None) => {
+                    let delay = out.open_delay(*by, node.axes.clone(), node.span);
+                    open.push((delay, node.inputs[0]));
+                    delay
+                }
+                (_, inputs) => {
+                    let inputs = inputs.expect("only a delay reads a later node");
+                    replace(&mut out, node, &inputs).unwrap_or_else(|| {
+                        out.add(node.op.clone(), inputs, Some(node.axes.clone()), node.span)
+                    })
+                }
+            };
+            if let Some(name) = &node.name {
+                out.name(made, Arc::clone(name));
+            }
+            new[id.0 as usize] = Some(made);
+        }
+        let of = |id: NodeId| new[id.0 as usize].expect("a live node was made");
+        for (delay, input) in open {
+            out.close_delay(delay, of(input));
+        }
+        for output in &self.outputs {
+            out.output(Arc::clone(&output.name), of(output.node), output.axes.clone());
+        }
+        out
+    }
+
     /// Which nodes the results need.
     pub fn live(&self) -> Vec<bool> {
         let mut live = vec![false; self.nodes.len()];

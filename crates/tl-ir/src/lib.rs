@@ -13,9 +13,10 @@
 //! - [`op`]: the table of ops and of scalar functions
 //! - [`graph`]: nodes, the builder that interns them, the text form
 
-//! - passes, one file each: [`stream`] (causality and storage)
+//! - passes, one file each: [`contraction`] (order of joins), [`stream`] (causality and storage)
 
 pub mod axis;
+pub mod contraction;
 pub mod graph;
 pub mod op;
 pub mod stream;

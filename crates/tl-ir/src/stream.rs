@@ -43,6 +43,8 @@ pub struct Derived {
     pub stored: Vec<Stored>,
     /// The nodes that read other rows, with the index into `stored` of what they read.
     pub reads: HashMap<NodeId, usize>,
+    /// For each node that reduces an axis of the stream away, the offsets that it reads of it.
+    pub offsets: HashMap<NodeId, Offsets>,
     /// What each node needs, by node id.
     pub locality: Vec<Locality>,
 }
@@ -165,6 +167,8 @@ struct Pass<'g> {
     locality: Vec<Locality>,
     /// For each read of other rows, the offsets at which it matters.
     demanded: BTreeMap<NodeId, Offsets>,
+    /// For each node that reduces an axis of the stream away, the offsets that it reads.
+    consumed: HashMap<NodeId, Offsets>,
     violations: Vec<Violation>,
 }
 
@@ -176,6 +180,7 @@ impl<'g> Pass<'g> {
             facts: vec![Facts::default(); graph.len()],
             locality: locality(graph),
             demanded: BTreeMap::new(),
+            consumed: HashMap::new(),
             violations: Vec::new(),
         }
     }
@@ -256,6 +261,7 @@ impl<'g> Pass<'g> {
                         }
                     }
                     let offsets = offsets.meet(varying.unwrap_or(Offsets::ALL));
+                    self.consumed.entry(id).and_modify(|o| *o = o.hull(offsets)).or_insert(offsets);
                     let reads: Vec<NodeId> = node
                         .inputs
                         .iter()
@@ -520,7 +526,7 @@ impl<'g> Pass<'g> {
             reads.insert(read, at);
         }
         if self.violations.is_empty() {
-            Ok(Derived { stored, reads, locality: self.locality })
+            Ok(Derived { stored, reads, offsets: self.consumed, locality: self.locality })
         } else {
             Err(self.violations)
         }
