@@ -5,7 +5,9 @@
 
 #![forbid(unsafe_code)]
 
+mod disk;
 mod error;
 pub mod gguf;
+pub mod tokenizer;
 
 pub use error::{Error, ErrorKind, Result, Warning, acts_on_terminal, escape, escape_bytes};

@@ -5,16 +5,19 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tl_tensor::{Buffer, Tensor};
 
+use super::check::WeightCheck;
 use super::layout::TensorInfo;
 use super::metadata::Metadata;
 use super::parse::Description;
 use super::source::Source;
 use super::split;
 use super::value::quote;
+use super::weight::FALLBACKS;
+use crate::disk::view;
 use crate::{Error, Result, Warning};
 
 /// An open model. Its tensors are views into the file, made when they are asked for.
@@ -27,6 +30,8 @@ pub struct File {
     index: HashMap<Arc<str>, usize>,
     warnings: Vec<Warning>,
     sources: Vec<Source>,
+    /// The scan of each row of [`FALLBACKS`], made when it is first needed.
+    pub(super) scans: [OnceLock<WeightCheck>; FALLBACKS.len()],
 }
 
 /// How to open a file.
@@ -91,6 +96,7 @@ impl File {
             index: HashMap::new(),
             warnings: Vec::new(),
             sources: Vec::new(),
+            scans: Default::default(),
         };
         for (part, (source, description)) in parts.into_iter().enumerate() {
             if part == 0 {
@@ -104,7 +110,7 @@ impl File {
                     let field = format!("tensor {}", quote(tensor.name()));
                     let error =
                         Error::malformed(field, "the name appears in two parts").at(tensor.described_at);
-                    return Err(source.path().map_or(error.clone(), |path| error.in_file(path)));
+                    return Err(source.locate(error));
                 }
                 file.tensors.push(tensor);
             }
@@ -166,14 +172,8 @@ impl File {
     /// The tensor that `info` of this file describes.
     pub(super) fn view(&self, info: &TensorInfo) -> Result<Tensor> {
         let source = &self.sources[info.part];
-        let located = |e: Error| match source.path() {
-            Some(path) => e.in_file(path),
-            None => e,
-        };
-        let bytes = source.tensor_bytes(info).map_err(located)?;
-        Tensor::new(info.dtype, info.shape(), bytes).map_err(|e| {
-            located(Error::malformed(format!("tensor {}", quote(info.name())), e.to_string()).at(info.offset))
-        })
+        let viewed = source.tensor_bytes(info).and_then(|bytes| view(info.dtype, info.shape(), bytes));
+        viewed.map_err(|e| source.locate(e.at(info.offset).within(&format!("tensor {}", quote(info.name())))))
     }
 
     #[cold]

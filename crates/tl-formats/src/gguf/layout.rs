@@ -7,7 +7,8 @@ use tl_tensor::DType;
 use super::cursor::{Cursor, Read};
 use super::limits;
 use super::value::quote;
-use crate::{Error, Result, Warning, acts_on_terminal};
+use super::warnings::Warnings;
+use crate::{Error, Result, acts_on_terminal};
 
 /// The description of a tensor.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,17 +80,15 @@ const REMOVED: &[(u32, &str)] = &[
 ];
 
 /// Reads one description. Its offset is still relative to the data section, and may point anywhere.
-pub(super) fn read_info(cursor: &mut Cursor, warnings: &mut Vec<Warning>) -> Read<TensorInfo> {
+pub(super) fn read_info(cursor: &mut Cursor, warnings: &mut Warnings) -> Read<TensorInfo> {
     let start = cursor.at();
     let name = cursor.name(limits::NAME, "name")?;
-    let mut warn = |message: String| {
-        warnings.push(Warning { field: format!("tensor {}", quote(name)), message, offset: start })
-    };
+    let field = || format!("tensor {}", quote(name));
     if name.len() > 64 {
-        warn(format!("the name has {} bytes; other readers allow 64", name.len()));
+        warnings.push(start, field, format!("the name has {} bytes; other readers allow 64", name.len()));
     }
     if name.chars().any(acts_on_terminal) {
-        warn("the name holds control or invisible characters".into());
+        warnings.push(start, field, "the name holds control or invisible characters");
     }
     read_shape(cursor, name).map_err(|stop| stop.within(|| format!("tensor {}", quote(name))))
 }
@@ -138,7 +137,7 @@ fn dtype(number: u32) -> Result<DType> {
 }
 
 /// The bytes of a tensor; an axis of size 0 makes it empty.
-fn byte_len(ne: &[u64], dtype: DType) -> Result<u64> {
+pub(super) fn byte_len(ne: &[u64], dtype: DType) -> Result<u64> {
     let overflow = || Error::malformed("dimensions", format!("{ne:?} {dtype} elements overflow"));
     // An empty axis must not hide an overflow of the others, so they are multiplied first.
     let elements = ne.iter().filter(|&&n| n > 0).try_fold(1u64, |product, &n| product.checked_mul(n));
@@ -160,8 +159,9 @@ pub(super) fn place(
     data_start: u64,
     alignment: u64,
     total: u64,
-    warnings: &mut Vec<Warning>,
+    warnings: &mut Warnings,
 ) -> Result<u64> {
+    let padded = round_up(total, alignment).unwrap_or(total);
     for tensor in &mut *tensors {
         let fail = |message: String| {
             Err(Error::malformed(format!("tensor {}, offset", quote(&tensor.name)), message)
@@ -173,8 +173,9 @@ pub(super) fn place(
         let start = data_start.checked_add(tensor.offset);
         let end = start.and_then(|start| start.checked_add(tensor.bytes));
         match (start, end) {
-            (Some(start), Some(end)) if end <= total || tensor.bytes == 0 && tensor.offset == 0 => {
-                tensor.offset = start
+            // An empty tensor may stand behind padding that the file doesn't have.
+            (Some(start), Some(end)) if end <= total || tensor.bytes == 0 && start <= padded => {
+                tensor.offset = start;
             }
             _ => {
                 return fail(format!(
@@ -193,14 +194,13 @@ fn check_order(
     data_start: u64,
     alignment: u64,
     total: u64,
-    warnings: &mut Vec<Warning>,
+    warnings: &mut Warnings,
 ) -> Result<u64> {
     let mut order: Vec<&TensorInfo> = tensors.iter().filter(|t| t.bytes > 0).collect();
-    let mut warn =
-        |field: String, message: String, offset: u64| warnings.push(Warning { field, message, offset });
+
     if let Some(pair) = order.windows(2).find(|pair| pair[0].offset > pair[1].offset) {
         let message = format!("its bytes lie before those of {}", quote(&pair[0].name));
-        warn(format!("tensor {}", quote(&pair[1].name)), message, pair[1].described_at);
+        warnings.push(pair[1].described_at, || format!("tensor {}", quote(&pair[1].name)), message);
     }
     order.sort_by_key(|t| t.offset);
     let mut end = data_start;
@@ -217,11 +217,12 @@ fn check_order(
         end = tensor.offset + tensor.bytes;
     }
     if gaps > 0 {
-        warn("data".into(), format!("{gaps} unused bytes lie between the tensors"), data_start);
+        warnings.push(data_start, || "data".into(), format!("{gaps} unused bytes lie between the tensors"));
     }
     let padded = round_up(end, alignment).unwrap_or(total);
     if total > padded {
-        warn("data".into(), format!("{} trailing bytes follow the last tensor", total - padded), padded);
+        let message = format!("{} trailing bytes follow the last tensor", total - padded);
+        warnings.push(padded, || "data".into(), message);
     }
     Ok(end)
 }

@@ -16,8 +16,10 @@
 //! Invariant: nothing is allocated by a count of the file before `count × smallest record ≤ bytes left` was checked, and
 //! a [`File`] that exists has tensors that lie inside it and don't overlap.
 
+mod check;
 mod cursor;
 mod file;
+pub mod hyperparameters;
 mod layout;
 mod metadata;
 mod parse;
@@ -25,11 +27,17 @@ mod sniff;
 mod source;
 mod split;
 mod value;
+mod warnings;
+mod weight;
+mod writer;
 
+pub use check::WeightCheck;
 pub use file::{File, OpenOptions};
 pub use layout::TensorInfo;
 pub use metadata::{Entry, FromValue, Metadata, Mismatch};
 pub use value::{Array, Strings, Value, ValueType};
+pub use weight::{FALLBACKS, Fallback, Weight, WeightNote, WeightReason};
+pub use writer::{Stream, Writer};
 
 /// What a file may ask of its reader. Real models stay far below each of these.
 pub mod limits {
@@ -47,8 +55,8 @@ pub mod limits {
     pub const ARRAY: u64 = 64 << 20;
     /// Arrays within arrays, all together.
     pub const NESTED_ARRAYS: u64 = 65_536;
-    /// Bytes of an array of strings.
-    pub const STRING_ARRAY: u64 = 1 << 30;
+    /// Bytes of header and metadata together.
+    pub const METADATA: u64 = 512 << 20;
     /// Bytes of a tensor's name.
     pub const NAME: u64 = 255;
     /// Axes of a tensor.

@@ -10,6 +10,7 @@ use super::cursor::{Cursor, Read, Stop};
 use super::layout::{TensorInfo, place, read_info, round_up};
 use super::metadata::Metadata;
 use super::value::{Array, Strings, Value, ValueType, quote};
+use super::warnings::Warnings;
 use super::{DEFAULT_ALIGNMENT, limits, sniff};
 use crate::{Error, Result, Warning, acts_on_terminal, escape_bytes};
 
@@ -37,7 +38,7 @@ pub(super) fn describe(bytes: &Buffer, total: u64) -> Read<Description> {
     let mut parser = Parser {
         buffer: bytes,
         cursor: Cursor::new(bytes, total),
-        warnings: Vec::new(),
+        warnings: Warnings::default(),
         key_bytes: 0,
         strings_left: limits::ARRAY,
         arrays_left: limits::NESTED_ARRAYS,
@@ -51,14 +52,22 @@ pub(super) fn describe(bytes: &Buffer, total: u64) -> Read<Description> {
     let data_start = round_up(end, alignment).unwrap_or(total);
     let mut warnings = parser.warnings;
     let data_end = place(&mut tensors, data_start, alignment, total, &mut warnings)?;
-    Ok(Description { version, alignment, metadata, tensors, warnings, data_start, data_end })
+    Ok(Description {
+        version,
+        alignment,
+        metadata,
+        tensors,
+        warnings: warnings.finish(),
+        data_start,
+        data_end,
+    })
 }
 
 /// A position in the file, and what the file has used of its limits.
 struct Parser<'a> {
     buffer: &'a Buffer,
     cursor: Cursor<'a>,
-    warnings: Vec<Warning>,
+    warnings: Warnings,
     key_bytes: u64,
     strings_left: u64,
     arrays_left: u64,
@@ -111,9 +120,19 @@ impl Parser<'_> {
             }
             let (value, at) =
                 self.typed_value(&key).map_err(|stop| stop.within(|| format!("key {}", quote(&key))))?;
+            self.check_size(start)?;
             metadata.push(&key, value, Some(at));
         }
         Ok(metadata)
+    }
+
+    /// Checks that the metadata up to here, of which the last field began `at`, are no more than anyone needs.
+    fn check_size(&self, at: u64) -> Result<()> {
+        if self.cursor.at() <= limits::METADATA {
+            return Ok(());
+        }
+        let message = format!("the metadata take more than {} bytes", limits::METADATA);
+        Err(Error::malformed("metadata", message).at(at))
     }
 
     fn key(&mut self) -> Read<String> {
@@ -125,8 +144,8 @@ impl Parser<'_> {
             return Err(Error::malformed("key", message).at(start).into());
         }
         if key.chars().any(acts_on_terminal) {
-            let message = "the key holds control or invisible characters".into();
-            self.warnings.push(Warning { field: format!("key {}", quote(key)), message, offset: start });
+            let field = || format!("key {}", quote(key));
+            self.warnings.push(start, field, "the key holds control or invisible characters");
         }
         Ok(key.to_string())
     }
@@ -150,7 +169,7 @@ impl Parser<'_> {
         if ["general.", "tokenizer.", "split."].iter().any(|section| key.starts_with(section)) {
             return Err(Error::malformed("value", message).at(offset).into());
         }
-        self.warnings.push(Warning { field: format!("key {}", quote(key)), message, offset });
+        self.warnings.push(offset, || format!("key {}", quote(key)), message);
         Ok(())
     }
 
@@ -233,13 +252,9 @@ impl Parser<'_> {
             self.cursor
                 .string(limits::STRING, "string")
                 .map_err(|stop| stop.within(|| format!("array element {i}")))?;
-            let size = self.cursor.at() - start;
-            if size > limits::STRING_ARRAY {
-                let message = format!("the strings take more than {} bytes together", limits::STRING_ARRAY);
-                return Err(Error::malformed(format!("array element {i}"), message).at(at).into());
-            }
-            // At most `STRING_ARRAY`, which fits.
-            starts.push(size as u32);
+            self.check_size(at)?;
+            // At most `limits::METADATA`, which fits.
+            starts.push((self.cursor.at() - start) as u32);
         }
         let data = self.buffer.slice(start as usize..self.cursor.at() as usize).unwrap_or_default();
         Strings::from_records(data, starts).ok_or_else(|| {

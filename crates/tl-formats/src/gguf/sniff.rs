@@ -2,8 +2,11 @@
 
 use crate::{Error, escape_bytes};
 
-/// The kinds of files, in the order in which they are tried: name, how its first bytes are told, what to do.
-const KINDS: &[(&str, fn(&[u8]) -> bool, &str)] = &[
+/// Whether a file that begins with these bytes is of some kind.
+type Test = fn(&[u8]) -> bool;
+
+/// The kinds of files, in the order in which they are tried: name, test, what to do.
+const KINDS: &[(&str, Test, &str)] = &[
     (
         "a Git LFS pointer",
         |b| b.starts_with(b"version https://git-lfs"),

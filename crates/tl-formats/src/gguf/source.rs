@@ -7,8 +7,7 @@
 //! system stops it with a signal (SIGBUS). [`Source::tensor_bytes`] asks for the file's length at each use, which catches
 //! a file that was shortened before; only reading (`--no-mmap`) is safe against one that is shortened at the same time.
 
-use std::fs::{self, File};
-use std::io::{Read as _, Seek, SeekFrom};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use tl_tensor::Buffer;
@@ -16,7 +15,7 @@ use tl_tensor::Buffer;
 use super::cursor::Stop;
 use super::layout::TensorInfo;
 use super::parse::{Description, describe};
-use super::value::quote;
+use crate::disk::{open_regular, read_range};
 use crate::{Error, Result};
 
 /// The bytes of one file.
@@ -30,7 +29,7 @@ pub(super) struct Source {
     path: Option<PathBuf>,
 }
 
-/// How much is read at first, and by how much a prefix grows at least.
+/// How much is read at first.
 const PREFIX: u64 = 1 << 20;
 
 impl Source {
@@ -63,15 +62,15 @@ impl Source {
             match describe(&prefix, total) {
                 Ok(description) => break (prefix, description),
                 Err(Stop::Bad(error)) => return Err(error),
-                // `needed` is more than `wanted`, so this ends at `total` at the latest.
+                // What is needed is more than there was, so this ends at `total` at the latest.
                 Err(Stop::Short(needed)) => wanted = needed.max(wanted + wanted / 2).min(total),
             }
         };
-        if description.data_end <= prefix.len() as u64 {
+        let (start, end) = (description.data_start, description.data_end);
+        if end <= prefix.len() as u64 || start == end {
             return Ok((Self { bytes: prefix, start: 0, mapped: None, path: None }, description));
         }
-        let start = description.data_start;
-        let bytes = read_range(&mut file, start, description.data_end - start)?;
+        let bytes = read_range(&mut file, start, end - start)?;
         Ok((Self { bytes, start, mapped: None, path: None }, description))
     }
 
@@ -80,63 +79,36 @@ impl Source {
         self.path.as_deref()
     }
 
-    /// The bytes of a tensor, shared with the file; copied where the file's alignment is too small for numbers.
+    /// `error`, with the file's name where it has one.
+    pub fn locate(&self, error: Error) -> Error {
+        match &self.path {
+            Some(path) => error.in_file(path),
+            None => error,
+        }
+    }
+
+    /// The bytes of a tensor, shared with the file.
     ///
     /// # Errors
     /// Where the file was shortened after it was opened.
     pub fn tensor_bytes(&self, tensor: &TensorInfo) -> Result<Buffer> {
-        let field = || format!("tensor {}", quote(tensor.name()));
         if tensor.bytes == 0 {
             return Ok(Buffer::default());
         }
         let end = tensor.offset + tensor.bytes;
         if let Some(file) = &self.mapped {
-            let now = file.metadata().map_err(|e| Error::io(field(), &e))?.len();
+            let now = file.metadata().map_err(|e| Error::io("length", &e))?.len();
             if now < end {
-                let message = format!("the file was shortened to {now} bytes after it was opened");
-                return Err(Error::malformed(field(), message).at(tensor.offset));
+                return Err(Error::malformed(
+                    "",
+                    format!("the file was shortened to {now} bytes after it was opened"),
+                ));
             }
         }
-        let inside = |n: u64| usize::try_from(n - self.start).ok();
+        // The reader has checked that the tensor lies between `start` and the end of `bytes`.
+        let inside = |n: u64| usize::try_from(n.checked_sub(self.start)?).ok();
         let range = inside(tensor.offset).zip(inside(end));
         let bytes = range.and_then(|(start, end)| self.bytes.slice(start..end));
-        let bytes = bytes.ok_or_else(|| Error::malformed(field(), "outside the file").at(tensor.offset))?;
-        let natural = if tensor.dtype.is_quantized() { 1 } else { tensor.dtype.bytes() };
-        if bytes.is_aligned(natural) {
-            return Ok(bytes);
-        }
-        let copy = Buffer::build(bytes.len(), |to| {
-            to.copy_from_slice(&bytes);
-            Ok(())
-        });
-        copy.map_err(|e| Error::io(field(), &e))
+        bytes.ok_or_else(|| Error::malformed("", "the bytes lie outside the file"))
     }
-}
-
-/// Opens a regular file. Asks before it opens, for opening a pipe waits for a writer.
-fn open_regular(path: &Path) -> Result<File> {
-    let io = |e: std::io::Error| Error::io("open", &e).in_file(path);
-    check_regular(&fs::metadata(path).map_err(io)?).map_err(|e| e.in_file(path))?;
-    let file = File::open(path).map_err(io)?;
-    // Another file may have taken the name in between.
-    check_regular(&file.metadata().map_err(io)?).map_err(|e| e.in_file(path))?;
-    Ok(file)
-}
-
-fn check_regular(metadata: &fs::Metadata) -> Result<()> {
-    if metadata.is_dir() {
-        let error = Error::malformed("", "this is a directory, not a file");
-        return Err(error.hint("name the .gguf file in it"));
-    }
-    if !metadata.is_file() {
-        return Err(Error::malformed("", "this is a device, pipe or socket, not a regular file"));
-    }
-    Ok(())
-}
-
-fn read_range(file: &mut File, start: u64, length: u64) -> Result<Buffer> {
-    let fail = |e: std::io::Error| Error::io("read", &e).at(start);
-    let length = usize::try_from(length).map_err(|_| fail(std::io::ErrorKind::OutOfMemory.into()))?;
-    file.seek(SeekFrom::Start(start)).map_err(fail)?;
-    Buffer::build(length, |bytes| file.read_exact(bytes)).map_err(fail)
 }

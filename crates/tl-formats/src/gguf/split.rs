@@ -36,10 +36,7 @@ pub(super) fn open_parts(
 pub(super) fn check_parts(parts: &[Part]) -> Result<()> {
     let mut tensors = 0;
     for (i, (source, part)) in parts.iter().enumerate() {
-        let located = |e: Error| match source.path() {
-            Some(path) => e.in_file(path),
-            None => e,
-        };
+        let located = |e: Error| source.locate(e);
         let place = Place::of(part).map_err(located)?;
         if place.count != parts.len() && (place.count > 1 || parts.len() > 1) {
             let message = format!("the model has {} parts, but {} were given", place.count, parts.len());

@@ -285,14 +285,17 @@ impl Strings {
     /// A list of the given strings.
     ///
     /// # Panics
-    /// Where they take more than [`limits::STRING_ARRAY`] bytes.
+    /// Where they take more than [`limits::METADATA`] bytes.
     pub fn collect<S: AsRef<[u8]>>(strings: impl IntoIterator<Item = S>) -> Self {
         let (mut data, mut starts) = (Vec::new(), vec![0]);
         for string in strings {
             let string = string.as_ref();
             data.extend_from_slice(&(string.len() as u64).to_le_bytes());
             data.extend_from_slice(string);
-            assert!(data.len() as u64 <= limits::STRING_ARRAY, "an array of strings holds at most 1 GiB");
+            assert!(
+                data.len() as u64 <= limits::METADATA,
+                "an array of strings is at most as large as all metadata"
+            );
             starts.push(data.len() as u32);
         }
         Self { data: Buffer::from_vec(data), starts }
