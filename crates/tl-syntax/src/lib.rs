@@ -14,20 +14,27 @@ pub mod ast;
 pub mod codes;
 mod diagnostic;
 mod kind;
+mod lexer;
 pub mod literal;
+mod parser;
+mod sink;
 mod source;
 mod tree;
 
 pub use diagnostic::{Diagnostic, Fix, Label, Severity};
 pub use kind::SyntaxKind;
 pub use literal::Number;
+pub use parser::parse;
 pub use source::{LineColumn, MAX_SOURCE_BYTES, Source, SourceError, SourceId, SourceMap, Span};
 pub use tree::{Children, Marker, Node, Tree, TreeBuilder};
 
 use ast::AstNode;
 
-/// How deep brackets, blocks, prefix operators and postfix chains may nest.
+/// How deep brackets, blocks and prefix operators may nest.
 pub const MAX_NESTING: usize = 256;
+
+/// How many levels of nodes a tree may have; what would be deeper is reported and left out. So consumers may recurse.
+pub const MAX_TREE_DEPTH: usize = 768;
 
 /// What parsing gives: a tree of the whole text, whatever it was, and what is wrong with it.
 #[derive(Clone, Debug)]
@@ -48,13 +55,4 @@ impl Parse {
     pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(Diagnostic::is_error)
     }
-}
-
-/// Parses a source text.
-pub fn parse(source: &Source) -> Parse {
-    let mut builder = TreeBuilder::new();
-    let start = builder.marker();
-    builder.token(SyntaxKind::Unknown, source.text().len() as u32);
-    builder.wrap(start, SyntaxKind::File);
-    Parse { tree: builder.finish(source.clone()), diagnostics: Vec::new() }
 }

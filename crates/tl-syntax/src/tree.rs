@@ -65,6 +65,8 @@ struct PostEntry {
     start: u32,
     /// Index of the first descendant; its own index for a leaf.
     first: u32,
+    /// How many levels of nodes there are from here down; 0 for a token.
+    depth: u32,
 }
 
 /// A place among the entries that a [`TreeBuilder`] has so far; nodes can be wrapped from here.
@@ -295,7 +297,7 @@ impl TreeBuilder {
     /// Appends a token that ends at offset `end`; it begins where the last one ended.
     pub fn token(&mut self, kind: SyntaxKind, end: u32) {
         let first = self.entries.len() as u32;
-        self.entries.push(PostEntry { kind, start: self.offset, first });
+        self.entries.push(PostEntry { kind, start: self.offset, first, depth: 0 });
         self.offset = end;
     }
 
@@ -306,8 +308,25 @@ impl TreeBuilder {
 
     /// Puts a node around all entries since `from`, none included.
     pub fn wrap(&mut self, from: Marker, kind: SyntaxKind) {
-        let start = self.entries.get(from.0 as usize).map_or(self.offset, |entry| entry.start);
-        self.entries.push(PostEntry { kind, start, first: from.0 });
+        let (start, depth) = (self.start_of(from), self.depth_since(from) as u32 + 1);
+        self.entries.push(PostEntry { kind, start, first: from.0, depth });
+    }
+
+    /// How many levels of nodes there are among the entries since `from`; 0 if they are tokens only. Looks at what
+    /// would become the direct children.
+    pub fn depth_since(&self, from: Marker) -> usize {
+        let (mut end, mut depth) = (self.entries.len(), 0);
+        while end > from.0 as usize {
+            let child = &self.entries[end - 1];
+            depth = depth.max(child.depth);
+            end = child.first as usize;
+        }
+        depth as usize
+    }
+
+    /// The offset at which the text since `from` begins.
+    pub fn start_of(&self, from: Marker) -> u32 {
+        self.entries.get(from.0 as usize).map_or(self.offset, |entry| entry.start)
     }
 
     /// The kind of the last node or token that was completed.
@@ -334,7 +353,7 @@ impl TreeBuilder {
                 child -= 1;
                 let size = (child as u32) - post[child].first + 1;
                 place[child] = next - size;
-                let PostEntry { kind, start, first } = post[child];
+                let PostEntry { kind, start, first, .. } = post[child];
                 entries[place[child] as usize] = Entry { kind, start, next, parent: at };
                 next -= size;
                 child = first as usize;
