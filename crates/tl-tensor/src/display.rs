@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Tensor, TensorError};
+use crate::Tensor;
 
 /// The most columns of a table, or values of a vector, that are all shown.
 const COLUMNS: usize = 12;
@@ -29,7 +29,7 @@ impl fmt::Display for Tensor {
         }
         let (shown_rows, shown_columns) =
             if large { (rows.min(CORNER), columns.min(CORNER)) } else { (rows, columns) };
-        let Ok(cells) = self.cells(shown_rows, shown_columns) else { return Err(fmt::Error) };
+        let cells = self.cells(shown_rows, shown_columns);
         if self.rank() == 0 {
             return f.write_str(&cells[0]);
         }
@@ -41,7 +41,7 @@ impl fmt::Display for Tensor {
                 writeln!(f)?;
             }
             if self.rank() > 2 && row % height == 0 {
-                writeln!(f, "{:?}", self.table_index(row / height))?;
+                writeln!(f, "{:?}", unravel(row / height, &self.shape()[..self.rank() - 2]))?;
             }
             let line: Vec<String> = cells.iter().map(|cell| format!("{cell:>width$}")).collect();
             let more = if shown_columns < columns { ", …" } else { "" };
@@ -67,38 +67,31 @@ impl fmt::Display for Summary<'_> {
 }
 
 impl Tensor {
-    /// The numbers of the first rows and columns as text.
-    fn cells(&self, rows: usize, columns: usize) -> Result<Vec<String>, TensorError> {
-        let size = self.shape().last().copied().unwrap_or(1);
+    /// The numbers of the first rows and columns as text, row by row.
+    fn cells(&self, rows: usize, columns: usize) -> Vec<String> {
         let mut cells = Vec::with_capacity(rows * columns);
-        if self.is_wide() {
-            let mut index = 0;
-            self.each_position(|position| {
-                if index / size < rows && index % size < columns {
-                    cells.push(number(self.wide(position), 6));
+        for row in 0..rows {
+            let mut index = unravel(row, self.shape().split_last().map_or(&[], |(_, leading)| leading));
+            for column in 0..columns {
+                if self.rank() > 0 {
+                    index.push(column);
                 }
-                index += 1;
-            });
-            return Ok(cells);
+                cells.push(self.get(&index).map_or_else(String::new, |v| number(v, 6)));
+                index.pop();
+            }
         }
-        let mut row = vec![0.0; size];
-        for i in 0..rows {
-            self.row_f32(i, &mut row)?;
-            cells.extend(row[..columns].iter().map(|&v| number(f64::from(v), 6)));
-        }
-        Ok(cells)
+        cells
     }
+}
 
-    /// The index of a table of a tensor of rank 3 and more.
-    fn table_index(&self, mut table: usize) -> Vec<usize> {
-        let leading = &self.shape()[..self.rank() - 2];
-        let mut index = vec![0; leading.len()];
-        for (i, &size) in index.iter_mut().zip(leading).rev() {
-            *i = table % size;
-            table /= size;
-        }
-        index
+/// The index of the value number `i`, in row-major order, of a shape without zeros.
+fn unravel(mut i: usize, shape: &[usize]) -> Vec<usize> {
+    let mut index = vec![0; shape.len()];
+    for (place, &size) in index.iter_mut().zip(shape).rev() {
+        *place = i % size;
+        i /= size;
     }
+    index
 }
 
 /// A number with at most `digits` significant digits; integers whole, very large and very small ones with an exponent.

@@ -1,6 +1,6 @@
 //! Statistics of a tensor of any type and layout, in one pass and a fixed amount of memory.
 
-use crate::Tensor;
+use crate::{Scan, Tensor};
 
 /// What there is to say of a tensor's values.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,6 +27,31 @@ impl Stats {
         self.nan + self.inf
     }
 
+    /// Takes a run of values in; `start` is the index of the first and `step` the distance of the indices.
+    fn add_run(&mut self, start: usize, step: usize, run: &[f32]) {
+        const LANES: usize = 8;
+        let (head, tail) = run.as_chunks::<LANES>();
+        for (i, values) in head.iter().enumerate() {
+            if values.iter().fold(true, |finite, v| finite & v.is_finite()) {
+                let min = values.iter().fold(values[0], |m, &v| if v < m { v } else { m });
+                let max = values.iter().fold(values[0], |m, &v| if v > m { v } else { m });
+                self.len += LANES;
+                self.min = self.min.min(f64::from(min));
+                self.max = self.max.max(f64::from(max));
+                self.mean += values.iter().map(|&v| f64::from(v)).sum::<f64>();
+            } else {
+                self.add_each(start + i * LANES * step, step, values);
+            }
+        }
+        self.add_each(start + head.len() * LANES * step, step, tail);
+    }
+
+    fn add_each(&mut self, start: usize, step: usize, values: &[f32]) {
+        for (i, &value) in values.iter().enumerate() {
+            self.add(start + i * step, f64::from(value));
+        }
+    }
+
     fn add(&mut self, index: usize, value: f64) {
         self.len += 1;
         if value.is_finite() {
@@ -43,6 +68,16 @@ impl Stats {
 }
 
 impl Tensor {
+    /// How many values are infinite or NaN, and the row-major index of the first. Of a contiguous quantized tensor only
+    /// the scales are read, so this is cheap.
+    pub fn scan(&self) -> Scan {
+        if self.is_contiguous() {
+            return self.dtype().scan(self.data());
+        }
+        let stats = self.stats();
+        Scan { bad: stats.bad(), first: stats.first_bad }
+    }
+
     /// Counts, extremes and mean, over every value.
     pub fn stats(&self) -> Stats {
         let mut stats =
@@ -50,11 +85,7 @@ impl Tensor {
         if self.is_wide() {
             self.each_position(|position| stats.add(stats.len, self.wide(position)));
         } else {
-            self.each_run(|start, step, run| {
-                for (i, &value) in run.iter().enumerate() {
-                    stats.add(start + i * step, f64::from(value));
-                }
-            });
+            self.each_run(|start, step, run| stats.add_run(start, step, run));
         }
         // The mean has been the sum so far. No finite values: 0 / 0 is NaN.
         stats.mean /= (stats.len - stats.bad()) as f64;

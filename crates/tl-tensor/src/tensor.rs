@@ -107,6 +107,14 @@ impl Tensor {
         Self::new(T::DTYPE, shape, Buffer::from_values(values))
     }
 
+    /// A tensor of truth values.
+    ///
+    /// # Errors
+    /// [`TensorError::Size`] where the number of values is not the shape's.
+    pub fn from_bools(shape: impl Into<Vec<usize>>, values: &[bool]) -> Result<Self, TensorError> {
+        Self::new(DType::Bool, shape, Buffer::from_vec(values.iter().map(|&v| u8::from(v)).collect()))
+    }
+
     /// A tensor without axes: one number.
     pub fn scalar<T: Element>(value: T) -> Self {
         Self { dtype: T::DTYPE, layout: row_major(Vec::new()), data: Buffer::from_values(vec![value]) }

@@ -10,6 +10,10 @@
 use super::{extreme, inverse, range};
 use crate::half::{f16_to_f32, f32_to_f16};
 
+/// How many partial sums run beside each other, so that the compiler can keep them in a vector. Groups are multiples of
+/// it.
+const LANES: usize = 8;
+
 /// Codes of a block of 256 values, `v = (d scales[g]) code - (dmin mins[g])` for group `g`.
 pub(super) struct Affine {
     /// The scale of the scales.
@@ -58,7 +62,7 @@ pub(super) fn affine_groups<const GROUP: usize>(values: &[f32; 256], scale_max: 
             let (scale, min) = (coded.d * s as f32, coded.dmin * m as f32);
             let inverse = inverse(scale);
             let codes = group.map(|v| nearest_int((v + min) * inverse, 0.0, f32::from(code_max)));
-            let error: f32 = group.iter().zip(codes).map(|(v, q)| (scale * q as f32 - min - v).powi(2)).sum();
+            let error = squared_error(group, |i| scale * codes[i] as f32 - min);
             if error < least {
                 least = error;
                 (coded.scales[g], coded.mins[g]) = (s as u8, m as u8);
@@ -81,7 +85,7 @@ pub(super) fn symmetric_groups(values: &[f32; 256], scale_limit: i32, code_limit
             let scale = d * s as f32;
             let inverse = inverse(scale);
             let codes = group.map(|v| nearest_int(v * inverse, -code_limit as f32, (code_limit - 1) as f32));
-            let error: f32 = group.iter().zip(codes).map(|(v, q)| (scale * q as f32 - v).powi(2)).sum();
+            let error = squared_error(group, |i| scale * codes[i] as f32);
             if error < least {
                 least = error;
                 coded.scales[g] = s;
@@ -92,15 +96,34 @@ pub(super) fn symmetric_groups(values: &[f32; 256], scale_limit: i32, code_limit
     coded
 }
 
-/// The scale that lets `scale · table[q]` reproduce the values best.
-pub(super) fn table_scale(values: &[f32], table: &[i8; 16]) -> f32 {
+/// The scale that lets `scale · table[q]` reproduce the values best; `nearest_to` gives the entry of an ascending table
+/// that is nearest to each integer from -128 on.
+pub(super) fn table_scale(values: &[f32], nearest_to: &[i8; 256]) -> f32 {
     let extreme = extreme(values);
     if extreme == 0.0 {
         return 0.0;
     }
-    let ends = [f32::from(table[0]), f32::from(table[15])];
+    let ends = [f32::from(nearest_to[0]), f32::from(nearest_to[255])];
     let candidates = ends.into_iter().flat_map(|end| (-7..=7).map(move |k| extreme / (end + k as f32)));
-    best_scale(values, candidates, |v, scale| f32::from(table[usize::from(nearest(v, scale, table))]))
+    best_scale(values, candidates, |x| f32::from(nearest_to[(nearest_int(x, -128.0, 127.0) + 128) as usize]))
+}
+
+/// For each integer from -128 on, the entry of a table that is nearest to it.
+pub(super) const fn nearest_to_each(table: &[i8; 16]) -> [i8; 256] {
+    let mut nearest = [table[0]; 256];
+    let mut i = 0;
+    while i < 256 {
+        let mut q = 1;
+        while q < 16 {
+            let x = i as i32 - 128;
+            if (x - table[q] as i32).abs() < (x - nearest[i] as i32).abs() {
+                nearest[i] = table[q];
+            }
+            q += 1;
+        }
+        i += 1;
+    }
+    nearest
 }
 
 /// The code whose `scale · table[code]` is nearest to `value`; the first of equals.
@@ -140,16 +163,21 @@ fn affine(values: &[f32], code_max: f32) -> (f32, f32) {
 /// The squared error that a scale and a minimum leave, and the least-squares solution for the codes that they give.
 fn refit(values: &[f32], (scale, min): (f32, f32), code_max: f32) -> (f32, (f32, f32)) {
     let inverse = inverse(scale);
-    let (mut error, mut n, mut v1, mut q1, mut qq, mut qv) = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0);
-    for &v in values {
-        let q = nearest_int((v + min) * inverse, 0.0, code_max) as f32;
-        error += (scale * q - min - v).powi(2);
-        n += 1.0;
-        v1 += v;
-        q1 += q;
-        qq += q * q;
-        qv += q * v;
+    let mut lanes = [[0.0; LANES]; 5];
+    for values in values.as_chunks::<LANES>().0 {
+        let q = values.map(|v| nearest_int((v + min) * inverse, 0.0, code_max) as f32);
+        for i in 0..LANES {
+            let (v, q) = (values[i], q[i]);
+            let error = scale * q - min - v;
+            lanes[0][i] += error * error;
+            lanes[1][i] += v;
+            lanes[2][i] += q;
+            lanes[3][i] += q * q;
+            lanes[4][i] += q * v;
+        }
     }
+    let n = values.len() as f32;
+    let [error, v1, q1, qq, qv] = lanes.map(|lane| lane.iter().sum::<f32>());
     let determinant = n * qq - q1 * q1;
     if determinant <= 0.0 {
         return (error, (scale, min));
@@ -167,19 +195,23 @@ fn symmetric(values: &[f32], limit: f32) -> f32 {
         return 0.0;
     }
     let candidates = (-9..=9).map(|step| extreme / -(limit + 0.1 * step as f32));
-    best_scale(values, candidates, |v, scale| nearest_int(v / scale, -limit, limit - 1.0) as f32)
+    best_scale(values, candidates, |x| nearest_int(x, -limit, limit - 1.0) as f32)
 }
 
 /// Of the least-squares solutions for the codes that each candidate gives, the one that leaves the least error.
-fn best_scale(values: &[f32], candidates: impl Iterator<Item = f32>, code: impl Fn(f32, f32) -> f32) -> f32 {
+fn best_scale(values: &[f32], candidates: impl Iterator<Item = f32>, code: impl Fn(f32) -> f32) -> f32 {
     let (mut best, mut most) = (0.0, 0.0);
     for candidate in candidates {
-        let (mut sum_qq, mut sum_qv) = (0.0, 0.0);
-        for &v in values {
-            let q = code(v, candidate);
-            sum_qq += q * q;
-            sum_qv += q * v;
+        let (mut qq, mut qv) = ([0.0; LANES], [0.0; LANES]);
+        let inverse = inverse(candidate);
+        for values in values.as_chunks::<LANES>().0 {
+            for (i, &v) in values.iter().enumerate() {
+                let q = code(v * inverse);
+                qq[i] += q * q;
+                qv[i] += q * v;
+            }
         }
+        let (sum_qq, sum_qv) = (qq.iter().sum::<f32>(), qv.iter().sum::<f32>());
         // With scale = sum_qv / sum_qq the squared error falls by sum_qv² / sum_qq.
         let scale = sum_qv / sum_qq;
         if scale * sum_qv > most {
@@ -187,6 +219,15 @@ fn best_scale(values: &[f32], candidates: impl Iterator<Item = f32>, code: impl 
         }
     }
     best
+}
+
+/// The sum of the squared differences between values and what their codes decode to.
+fn squared_error<const GROUP: usize>(values: &[f32; GROUP], decoded: impl Fn(usize) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    for (i, v) in values.iter().enumerate() {
+        lanes[i % LANES] += (decoded(i) - v).powi(2);
+    }
+    lanes.iter().sum()
 }
 
 /// The value as the block's binary16 field will hold it.
@@ -205,6 +246,7 @@ fn neighbours(x: f32, low: i32, high: i32) -> [i32; 3] {
 fn nearest_int(x: f32, low: f32, high: f32) -> i32 {
     // Adding 1.5 · 2^23 leaves no bits for a fraction, so the addition itself rounds. Unlike a call of the rounding
     // function this needs no processor feature and works on vectors.
-    let clamped = if x > low { x.min(high) } else { low };
+    let clamped = if x > low { x } else { low };
+    let clamped = if clamped < high { clamped } else { high };
     ((clamped + 12_582_912.0).to_bits() & 0x007f_ffff) as i32 - 0x0040_0000
 }

@@ -10,6 +10,9 @@ use super::{bad_f16, f16, fit, put_f16};
 /// The values that a code chooses from; denser around zero, as weights are.
 pub static TABLE: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
+/// For each integer from -128 on, the value nearest to it.
+pub(super) static NEAREST: [i8; 256] = fit::nearest_to_each(&TABLE);
+
 pub(crate) fn decode(block: &[u8; 18], out: &mut [f32; 32]) {
     let d = f16(block, 0);
     for (j, &byte) in block[2..].iter().enumerate() {
@@ -23,7 +26,7 @@ pub(crate) fn suspect(block: &[u8; 18]) -> bool {
 }
 
 pub(crate) fn encode(values: &[f32; 32], block: &mut [u8; 18]) {
-    let d = crate::half::f16_to_f32(crate::half::f32_to_f16(fit::table_scale(values, &TABLE)));
+    let d = crate::half::f16_to_f32(crate::half::f32_to_f16(fit::table_scale(values, &NEAREST)));
     put_f16(block, 0, d);
     for j in 0..16 {
         block[2 + j] = fit::nearest(values[j], d, &TABLE) | fit::nearest(values[j + 16], d, &TABLE) << 4;

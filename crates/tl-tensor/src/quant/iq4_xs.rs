@@ -8,7 +8,7 @@
 //! 8  q: 128 bytes, 16 for each 32 values; byte j holds value j in its low half and value 16 + j in its high half
 //! ```
 
-use super::iq4_nl::TABLE;
+use super::iq4_nl::{NEAREST, TABLE};
 use super::{bad_f16, f16, fit, put_f16, u16_at};
 use crate::half::{f16_to_f32, f32_to_f16};
 
@@ -32,7 +32,7 @@ pub(crate) fn suspect(block: &[u8; 136]) -> bool {
 pub(crate) fn encode(values: &[f32; 256], block: &mut [u8; 136]) {
     block.fill(0);
     let groups = values.as_chunks::<32>().0;
-    let wanted: [f32; 8] = std::array::from_fn(|i| fit::table_scale(&groups[i], &TABLE));
+    let wanted: [f32; 8] = std::array::from_fn(|i| fit::table_scale(&groups[i], &NEAREST));
     let d = f16_to_f32(f32_to_f16(super::extreme(&wanted) / -32.0));
     put_f16(block, 0, d);
     let inverse = super::inverse(d);
