@@ -111,6 +111,25 @@ codes! {
     E0604 LOOKS_AHEAD "a generator reads what comes later"
     E0605 NOT_STATIC "a value must be known before the program runs"
     E0606 NOT_A_GENERATOR "a function does not have the form of a generator"
+
+    // 07xx: scripts at run time
+    E0701 ASSERTION_FAILED "an assertion does not hold"
+    E0702 STEP_LIMIT "a script takes too many steps"
+    E0703 CALL_DEPTH "calls are nested too deep"
+    E0704 NO_SUCH_ELEMENT "there is no such element"
+    E0705 NOT_A_VARIABLE "something that is no variable is assigned to"
+    E0706 MISPLACED_JUMP "a `break`, `continue` or `return` outside of what it leaves"
+    E0707 CALL_FAILED "a built-in function can't do what is asked"
+    E0708 LENGTH_LIMIT "a value becomes too long"
+    E0709 INTERRUPTED "a script was interrupted"
+    E0710 NOT_AVAILABLE "something of the language that this version can't run"
+    E0711 PATTERN_MISMATCH "a value does not have the parts of a pattern"
+    E0712 RUN_FAILED "equations could not be run"
+
+    // 08xx: files, models
+    E0801 IMPORT_FAILED "a file can't be imported"
+    E0802 IMPORT_CYCLE "files import one another in a circle"
+    E0803 IMPORT_LIMIT "a program imports too much"
 }
 
 /// The title of a code, if the table has it.
