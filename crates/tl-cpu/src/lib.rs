@@ -6,5 +6,12 @@
 //! Invariants: results depend neither on the number of threads nor on the instruction set; nothing allocates while a step
 //! runs; no global state.
 
+mod aligned;
+pub mod dispatch;
+mod kernels;
 pub mod pool;
-pub(crate) mod simd;
+mod simd;
+
+pub use dispatch::{Isa, Kernels, WeightView};
+pub use kernels::matmul::{QuantizedRows, Scratch};
+pub use pool::Pool;

@@ -173,7 +173,8 @@ impl Shared {
     #[expect(unsafe_code, reason = "writes the job")]
     fn open(&self, work: &(dyn Fn(usize, usize) + Sync), parts: usize) {
         // SAFETY: Only the lifetime is forgotten: `run` returns only after `close`, when no worker reads the pointer any more.
-        let work = unsafe { std::mem::transmute::<*const (dyn Fn(usize, usize) + Sync + '_), *const Work>(work) };
+        let work =
+            unsafe { std::mem::transmute::<*const (dyn Fn(usize, usize) + Sync + '_), *const Work>(work) };
         // SAFETY: The word is closed and nobody is inside (`close` saw to it), so nobody reads the job.
         unsafe { *self.job.0.get() = Some(Job { work, parts }) };
         self.next.0.store(0, Ordering::Relaxed);
@@ -198,7 +199,9 @@ impl Shared {
     #[expect(unsafe_code, reason = "reads the job")]
     fn take_parts(&self, worker: usize) {
         // SAFETY: Nobody writes the job while it is open or somebody is inside, and its closure lives as long.
-        let Some((work, parts)) = (unsafe { (*self.job.0.get()).map(|job| (&*job.work, job.parts)) }) else { return };
+        let Some((work, parts)) = (unsafe { (*self.job.0.get()).map(|job| (&*job.work, job.parts)) }) else {
+            return;
+        };
         let result = catch_unwind(AssertUnwindSafe(|| {
             loop {
                 let part = self.next.0.fetch_add(1, Ordering::Relaxed);

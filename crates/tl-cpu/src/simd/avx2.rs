@@ -115,6 +115,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn assume() -> Self {
+        Self(())
+    }
+
+    #[inline(always)]
     fn vectorize<K: SimdFn>(self, kernel: K) -> K::Output {
         // SAFETY: The token proves that the processor has the instructions.
         unsafe { with_avx2(self, kernel) }
@@ -244,10 +249,7 @@ impl Simd for Avx2 {
     unsafe fn load_f16(self, p: *const u8) -> F {
         // SAFETY: The caller vouches for 32 bytes.
         unsafe {
-            [
-                _mm256_cvtph_ps(_mm_loadu_si128(p.cast())),
-                _mm256_cvtph_ps(_mm_loadu_si128(p.add(16).cast())),
-            ]
+            [_mm256_cvtph_ps(_mm_loadu_si128(p.cast())), _mm256_cvtph_ps(_mm_loadu_si128(p.add(16).cast()))]
         }
     }
 

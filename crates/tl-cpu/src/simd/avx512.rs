@@ -82,6 +82,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn assume() -> Self {
+        Self(())
+    }
+
+    #[inline(always)]
     fn vectorize<K: SimdFn>(self, kernel: K) -> K::Output {
         // SAFETY: The token proves that the processor has the instructions.
         unsafe { with_avx512(self, kernel) }
@@ -231,8 +236,22 @@ impl Simd for Avx512 {
         // SAFETY: The token proves that the processor has the instructions.
         unsafe {
             _mm512_setr_epi32(
-                w(0), w(1), w(2), w(3), w(4), w(5), w(6), w(7),
-                w(8), w(9), w(10), w(11), w(12), w(13), w(14), w(15),
+                w(0),
+                w(1),
+                w(2),
+                w(3),
+                w(4),
+                w(5),
+                w(6),
+                w(7),
+                w(8),
+                w(9),
+                w(10),
+                w(11),
+                w(12),
+                w(13),
+                w(14),
+                w(15),
             )
         }
     }
@@ -244,8 +263,22 @@ impl Simd for Avx512 {
         // SAFETY: The token proves that the processor has the instructions.
         unsafe {
             _mm512_cvtph_ps(_mm256_setr_epi16(
-                h(0), h(1), h(2), h(3), h(4), h(5), h(6), h(7),
-                h(8), h(9), h(10), h(11), h(12), h(13), h(14), h(15),
+                h(0),
+                h(1),
+                h(2),
+                h(3),
+                h(4),
+                h(5),
+                h(6),
+                h(7),
+                h(8),
+                h(9),
+                h(10),
+                h(11),
+                h(12),
+                h(13),
+                h(14),
+                h(15),
             ))
         }
     }

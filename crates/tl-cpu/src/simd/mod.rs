@@ -52,6 +52,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     /// The token, if the processor has the instructions.
     fn detect() -> Option<Self>;
+    /// The token, without asking the processor.
+    ///
+    /// # Safety
+    /// [`Simd::detect`] has given a token before.
+    unsafe fn assume() -> Self;
     /// Runs a kernel compiled for this instruction set.
     fn vectorize<K: SimdFn>(self, kernel: K) -> K::Output;
 

@@ -1,0 +1,74 @@
+//! Growable memory that starts on a cache line.
+//!
+//! Vectors that lie across two lines cost twice; everything that kernels read over and over stands here.
+
+#![expect(unsafe_code, reason = "a run of lines is seen as a slice of numbers")]
+
+use std::ops::{Deref, DerefMut};
+
+/// A cache line of bytes, as zeros.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+/// Types that any bytes are a value of.
+///
+/// # Safety
+/// No padding that matters, no invalid bit patterns, alignment at most 64, `Copy`.
+pub(crate) unsafe trait Plain: Copy + Default {}
+
+// SAFETY: Numbers.
+unsafe impl Plain for f32 {}
+// SAFETY: Numbers.
+unsafe impl Plain for i16 {}
+// SAFETY: Numbers.
+unsafe impl Plain for i32 {}
+// SAFETY: A struct of numbers, aligned to 32.
+unsafe impl Plain for crate::kernels::matmul::GroupMeta {}
+
+/// A slice on its own cache lines.
+pub(crate) struct Aligned<T> {
+    lines: Vec<Line>,
+    len: usize,
+    kind: std::marker::PhantomData<T>,
+}
+
+impl<T> Default for Aligned<T> {
+    fn default() -> Self {
+        Self { lines: Vec::new(), len: 0, kind: std::marker::PhantomData }
+    }
+}
+
+impl<T: Plain> Aligned<T> {
+    /// `len` zeros.
+    pub(crate) fn zeros(len: usize) -> Self {
+        let mut new = Self::default();
+        new.grow(len);
+        new
+    }
+
+    /// Makes the length at least `len`. Values before stay, new ones are 0. Never shrinks.
+    pub(crate) fn grow(&mut self, len: usize) {
+        if len > self.len {
+            let bytes = len.checked_mul(size_of::<T>()).expect("the size of a buffer fits the address space");
+            self.lines.resize(bytes.div_ceil(64), Line([0; 64]));
+            self.len = len;
+        }
+    }
+}
+
+impl<T: Plain> Deref for Aligned<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: The lines hold `len` values, initialised, and any bytes are a `T`; their alignment is enough.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+    }
+}
+
+impl<T: Plain> DerefMut for Aligned<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: As for `deref`, and the borrow is exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+    }
+}

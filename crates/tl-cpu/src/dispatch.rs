@@ -1,0 +1,182 @@
+//! The choice of an instruction set, made once: a table of function pointers.
+
+use std::fmt;
+use std::ops::Range;
+
+use tl_tensor::DType;
+
+use crate::kernels::matmul::{
+    FloatFn, FloatRows, IntegerFn, Out, QuantizedRows, RowWriter, Rows, Scratch, integer_kernel, run_float,
+    run_quantize,
+};
+use crate::simd::Simd;
+use crate::simd::portable::Portable;
+
+/// An instruction set that kernels are compiled for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Isa {
+    /// What every processor of the target has.
+    Portable,
+    /// AVX2, FMA and F16C.
+    Avx2,
+    /// AVX-512 with VNNI.
+    Avx512,
+}
+
+/// The kernels of one instruction set, which the processor has.
+pub struct Kernels {
+    isa: Isa,
+    name: &'static str,
+    pub(crate) quantize: fn(&[f32], usize, RowWriter),
+    pub(crate) integer: fn(DType) -> Option<IntegerFn>,
+    pub(crate) float: FloatFn,
+}
+
+/// A matrix of weights: `n` rows of `k` values, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct WeightView<'a> {
+    /// Type of the values.
+    pub dtype: DType,
+    /// The rows.
+    pub bytes: &'a [u8],
+    /// How many rows.
+    pub n: usize,
+    /// Values in a row.
+    pub k: usize,
+}
+
+impl Isa {
+    /// The best instruction set that this processor has.
+    pub fn detect() -> Self {
+        Self::available().last().unwrap_or(Self::Portable)
+    }
+
+    /// All instruction sets that this processor has, the best last.
+    pub fn available() -> impl Iterator<Item = Isa> {
+        [Isa::Portable, Isa::Avx2, Isa::Avx512].into_iter().filter(|&isa| Kernels::new(isa).is_some())
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "AVX2",
+            Self::Avx512 => "AVX-512 VNNI",
+        })
+    }
+}
+
+impl Kernels {
+    /// The kernels of an instruction set, `None` if the processor does not have it.
+    pub fn new(isa: Isa) -> Option<Self> {
+        match isa {
+            Isa::Portable => Portable::detect().map(|s| Self::of(isa, s)),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => crate::simd::avx2::Avx2::detect().map(|s| Self::of(isa, s)),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => crate::simd::avx512::Avx512::detect().map(|s| Self::of(isa, s)),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => None,
+        }
+    }
+
+    /// The table. The token is the proof that its entries may be called.
+    fn of<S: Simd>(isa: Isa, _token: S) -> Self {
+        Self {
+            isa,
+            name: S::NAME,
+            quantize: run_quantize::<S>,
+            integer: integer_kernel::<S>,
+            float: run_float::<S>,
+        }
+    }
+
+    /// The instruction set.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Whether weights of this type are multiplied as integers, so that [`Kernels::matmul_quantized`] takes them.
+    pub fn has_integer_kernel(&self, dtype: DType) -> bool {
+        (self.integer)(dtype).is_some()
+    }
+
+    /// Quantizes rows of `k` values, a multiple of 32.
+    ///
+    /// # Panics
+    /// If `x` is not rows of `k` values or `k` is not a multiple of 32.
+    pub fn quantize_rows(&self, x: &[f32], k: usize, to: &mut QuantizedRows) {
+        assert!(k > 0 && x.len().is_multiple_of(k), "{} values are not rows of {k}", x.len());
+        to.reserve(x.len() / k, k);
+        let writer = to.writer();
+        for (row, x) in x.chunks_exact(k).enumerate() {
+            (self.quantize)(x, row, writer);
+        }
+    }
+
+    /// `out[r · stride + n] = Σ_k x[r][k] · w[n][k]` for the rows `r` of `x` and `n` in `columns`.
+    ///
+    /// # Panics
+    /// If the sizes do not belong together or the type has no integer kernel.
+    #[expect(unsafe_code, reason = "checks what the kernel relies on")]
+    pub fn matmul_quantized(
+        &self,
+        weights: &WeightView<'_>,
+        columns: Range<usize>,
+        x: &QuantizedRows,
+        out: &mut [f32],
+        stride: usize,
+        scratch: &mut Scratch,
+    ) {
+        let kernel = (self.integer)(weights.dtype).expect("the type has an integer kernel");
+        assert_eq!(weights.k, x.k(), "weights and activations are contracted over the same axis");
+        let (rows, out) = check(weights, &columns, x.rows(), out, stride);
+        // SAFETY: The sizes were checked, and `out` is borrowed exclusively.
+        unsafe { kernel(rows, columns, x, out, scratch) }
+    }
+
+    /// The same for weights of any type, with activations in `f32`, rows of `k` values.
+    ///
+    /// # Panics
+    /// If the sizes do not belong together.
+    #[expect(unsafe_code, reason = "checks what the kernel relies on")]
+    pub fn matmul_float(
+        &self,
+        weights: &WeightView<'_>,
+        columns: Range<usize>,
+        x: &[f32],
+        out: &mut [f32],
+        stride: usize,
+        scratch: &mut Scratch,
+    ) {
+        let k = weights.k;
+        assert!(k > 0 && x.len().is_multiple_of(k), "{} values are not rows of {k}", x.len());
+        let x = FloatRows { data: x.as_ptr(), stride: k, rows: x.len() / k };
+        let (rows, out) = check(weights, &columns, x.rows, out, stride);
+        // SAFETY: The sizes were checked, and `out` is borrowed exclusively.
+        unsafe { (self.float)(rows, weights.dtype, k, columns, x, out, scratch) }
+    }
+}
+
+impl fmt::Debug for Kernels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kernels({})", self.name)
+    }
+}
+
+/// Checks that the weights are there and that the product has room for the columns of `rows` rows.
+fn check(
+    w: &WeightView<'_>,
+    columns: &Range<usize>,
+    rows: usize,
+    out: &mut [f32],
+    stride: usize,
+) -> (Rows, Out) {
+    let row_bytes = w.dtype.row_bytes(w.k).expect("a row of weights is whole blocks");
+    assert_eq!(w.bytes.len(), w.n * row_bytes, "the weights are n rows");
+    assert!(columns.start <= columns.end && columns.end <= w.n, "the columns are rows of the weights");
+    assert!(rows == 0 || out.len() >= (rows - 1) * stride + columns.end, "the product has room");
+    assert!(rows <= 1 || stride >= columns.end, "rows of the product do not overlap");
+    (Rows { data: w.bytes.as_ptr(), stride: row_bytes, n: w.n }, Out { data: out.as_mut_ptr(), stride })
+}

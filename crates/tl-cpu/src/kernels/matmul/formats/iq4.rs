@@ -1,0 +1,68 @@
+//! IQ4_NL and IQ4_XS: nibbles that index a table of unevenly spaced values, laid out as in Q4_0.
+
+#![expect(unsafe_code, reason = "blocks are read through pointers")]
+
+use super::{Format, Sink, high_nibbles, low_nibbles};
+use crate::simd::Simd;
+
+/// `scale: f16, nibbles: [u8; 16]`, value = scale · TABLE[nibble].
+#[derive(Clone, Copy)]
+pub(crate) struct Iq4Nl;
+
+/// `scale: f16, high: u16, low: [u8; 4], nibbles: [u8; 128]`, value = scale · (s − 32) · TABLE[nibble], where group `g` of 32 has the
+/// six bits `s` = nibble `g` of `low` and bits `2g, 2g + 1` of `high`.
+#[derive(Clone, Copy)]
+pub(crate) struct Iq4Xs;
+
+const TABLE: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+/// Hands over the group of 32 values whose nibbles are at `p`.
+///
+/// # Safety
+/// 16 bytes can be read at `p + i · stride` for each `i` < 16.
+#[inline(always)]
+unsafe fn looked_up<S: Simd, K: Sink<S>>(s: S, p: *const u8, stride: usize, group: usize, sink: &mut K) {
+    // SAFETY: The caller vouches for the bytes.
+    let words = unsafe { s.columns4(p, stride) };
+    for (c, &word) in words.iter().enumerate() {
+        sink.quad(group, 0, c, s.lookup(&TABLE, low_nibbles(s, word)));
+        sink.quad(group, 0, c + 4, s.lookup(&TABLE, high_nibbles(s, word)));
+    }
+}
+
+impl Format for Iq4Nl {
+    const BLOCK: usize = 32;
+    const BYTES: usize = 18;
+    const SIGNED: bool = true;
+
+    #[inline(always)]
+    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, stride: usize, sink: &mut K) {
+        // SAFETY: The caller vouches for the block.
+        let scale = unsafe {
+            looked_up(s, p.add(2), stride, 0, sink);
+            s.column_f16(p, stride)
+        };
+        sink.finish(0, 0, 0, scale, scale);
+    }
+}
+
+impl Format for Iq4Xs {
+    const BLOCK: usize = 256;
+    const BYTES: usize = 136;
+    const SIGNED: bool = true;
+
+    #[inline(always)]
+    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, stride: usize, sink: &mut K) {
+        // SAFETY: The caller vouches for the block.
+        let (first, low) = unsafe { (s.column(p, stride), s.column(p.add(4), stride)) };
+        let (d, high) = (s.low_f16(first), s.shr::<16>(first));
+        for group in 0..8 {
+            // SAFETY: The caller vouches for the block.
+            unsafe { looked_up(s, p.add(8 + 16 * group), stride, group, sink) };
+            let low = s.and(s.shr_by(low, 4 * group as u32), s.splat_i(0xF));
+            let high = s.shl::<4>(s.and(s.shr_by(high, 2 * group as u32), s.splat_i(0x3)));
+            let scale = s.mul(d, s.to_f32(s.sub_i(s.or(low, high), s.splat_i(32))));
+            sink.finish(group, 0, 0, scale, scale);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Products of rows of activations with the rows of a weight matrix: `out[r][n] = Σ_k x[r][k] · w[n][k]`.
+//!
+//! Quantized weights of the formats below meet activations in 16 bits and integer arithmetic (`integer`); everything else is
+//! multiplied as `f32` (`float`). Both have one order of operations for each element of the product, whatever the number of
+//! rows and the cut into columns.
+
+mod activations;
+mod float;
+mod formats;
+mod integer;
+
+use std::ops::Range;
+
+use tl_tensor::DType;
+
+pub use activations::QuantizedRows;
+pub(crate) use activations::{GROUP, GroupMeta, Quantize, RowWriter};
+pub(crate) use float::FloatRows;
+use formats::{iq4, k_quants, mxfp4, q4, q5, q8};
+pub use integer::Scratch;
+pub(crate) use integer::{Out, Rows};
+
+use crate::simd::{Simd, SimdFn};
+
+/// Columns of a product of quantized weights: weights, columns, activations, result, scratch.
+///
+/// Safety: the weights have rows of as many values as the activations, in the format; the columns are of their rows; the result has
+/// the columns in as many rows as the activations, and nobody else uses these columns.
+pub(crate) type IntegerFn = unsafe fn(Rows, Range<usize>, &QuantizedRows, Out, &mut Scratch);
+
+/// Columns of a product of weights as floating point: weights, their type, `k`, columns, activations, result, scratch.
+///
+/// Safety: as for [`IntegerFn`].
+pub(crate) type FloatFn = unsafe fn(Rows, DType, usize, Range<usize>, FloatRows, Out, &mut Scratch);
+
+/// The kernel for weights of this type, if they are multiplied as integers.
+pub(crate) fn integer_kernel<S: Simd>(dtype: DType) -> Option<IntegerFn> {
+    Some(match dtype {
+        DType::Q4_0 => run_integer::<S, q4::Q4_0>,
+        DType::Q4_1 => run_integer::<S, q4::Q4_1>,
+        DType::Q5_0 => run_integer::<S, q5::Q5_0>,
+        DType::Q5_1 => run_integer::<S, q5::Q5_1>,
+        DType::Q8_0 => run_integer::<S, q8::Q8_0>,
+        DType::Q2_K => run_integer::<S, k_quants::Q2K>,
+        DType::Q3_K => run_integer::<S, k_quants::Q3K>,
+        DType::Q4_K => run_integer::<S, k_quants::Q4K>,
+        DType::Q5_K => run_integer::<S, k_quants::Q5K>,
+        DType::Q6_K => run_integer::<S, k_quants::Q6K>,
+        DType::IQ4_NL => run_integer::<S, iq4::Iq4Nl>,
+        DType::IQ4_XS => run_integer::<S, iq4::Iq4Xs>,
+        DType::MXFP4 => run_integer::<S, mxfp4::Mxfp4>,
+        _ => return None,
+    })
+}
+
+#[expect(unsafe_code, reason = "an entry of the table of function pointers")]
+unsafe fn run_integer<S: Simd, Fmt: formats::Format>(
+    weights: Rows,
+    columns: Range<usize>,
+    x: &QuantizedRows,
+    out: Out,
+    scratch: &mut Scratch,
+) {
+    // SAFETY: The table that this is an entry of was made from a token.
+    let s = unsafe { S::assume() };
+    let format = std::marker::PhantomData::<Fmt>;
+    s.vectorize(integer::Integer { weights, columns, x, out, scratch, format });
+}
+
+#[expect(unsafe_code, reason = "an entry of the table of function pointers")]
+pub(crate) unsafe fn run_float<S: Simd>(
+    weights: Rows,
+    dtype: DType,
+    k: usize,
+    columns: Range<usize>,
+    x: FloatRows,
+    out: Out,
+    scratch: &mut Scratch,
+) {
+    // SAFETY: The table that this is an entry of was made from a token.
+    let s = unsafe { S::assume() };
+    s.vectorize(float::Float { weights, dtype, k, columns, x, out, scratch });
+}
+
+#[expect(unsafe_code, reason = "an entry of the table of function pointers")]
+pub(crate) fn run_quantize<S: Simd>(x: &[f32], row: usize, to: RowWriter) {
+    // SAFETY: The table that this is an entry of was made from a token.
+    let s = unsafe { S::assume() };
+    s.vectorize(Quantize { x, row, to });
+}

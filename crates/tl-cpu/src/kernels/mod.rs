@@ -1,0 +1,3 @@
+//! What is computed with vectors, one folder an operation.
+
+pub(crate) mod matmul;
