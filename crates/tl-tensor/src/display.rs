@@ -76,7 +76,9 @@ impl Tensor {
                 if self.rank() > 0 {
                     index.push(column);
                 }
-                cells.push(self.get(&index).map_or_else(String::new, |v| number(v, 6)));
+                let integer = self.layout().position(&index).and_then(|position| self.integer(position));
+                let text = integer.map(|v| v.to_string());
+                cells.push(text.or_else(|| Some(number(self.get(&index)?, 6))).unwrap_or_default());
                 index.pop();
             }
         }

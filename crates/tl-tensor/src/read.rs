@@ -45,17 +45,12 @@ impl Tensor {
     /// # Errors
     /// [`TensorError::Unsupported`] for other types.
     pub fn to_i64(&self) -> Result<Vec<i64>, TensorError> {
-        let read: fn(&[u8]) -> i64 = match self.dtype() {
-            DType::I8 => |b| i64::from(b[0].cast_signed()),
-            DType::I16 => |b| i64::from(i16::from_le_bytes([b[0], b[1]])),
-            DType::I32 => |b| i64::from(i32::from_le_bytes([b[0], b[1], b[2], b[3]])),
-            DType::I64 => |b| i64::from_le_bytes(eight(b)),
-            DType::U8 => |b| i64::from(b[0]),
-            DType::Bool => |b| i64::from(b[0] != 0),
-            dtype => return Err(TensorError::Unsupported { dtype, what: "read as integers" }),
-        };
+        let dtype = self.dtype();
+        if !dtype.is_integer() && dtype != DType::Bool {
+            return Err(TensorError::Unsupported { dtype, what: "read as integers" });
+        }
         let mut out = Vec::with_capacity(self.len());
-        self.each_position(|position| out.push(read(&self.data()[self.byte_at(position)..])));
+        self.each_position(|position| out.extend(self.integer(position)));
         Ok(out)
     }
 
@@ -146,6 +141,20 @@ impl Tensor {
             DType::I32 => f64::from(i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])),
             _ => i64::from_le_bytes(eight(bytes)) as f64,
         }
+    }
+
+    /// The value of an integer or `Bool` tensor at a stored position; `None` for other types.
+    pub(crate) fn integer(&self, position: usize) -> Option<i64> {
+        let b = &self.data()[self.byte_at(position)..];
+        Some(match self.dtype() {
+            DType::I8 => i64::from(b[0].cast_signed()),
+            DType::I16 => i64::from(i16::from_le_bytes([b[0], b[1]])),
+            DType::I32 => i64::from(i32::from_le_bytes([b[0], b[1], b[2], b[3]])),
+            DType::I64 => i64::from_le_bytes(eight(b)),
+            DType::U8 => i64::from(b[0]),
+            DType::Bool => i64::from(b[0] != 0),
+            _ => return None,
+        })
     }
 
     /// Calls `visit` with the stored position of each value, in row-major order.

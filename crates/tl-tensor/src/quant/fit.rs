@@ -230,9 +230,12 @@ fn squared_error<const GROUP: usize>(values: &[f32; GROUP], decoded: impl Fn(usi
     lanes.iter().sum()
 }
 
-/// The value as the block's binary16 field will hold it.
-fn storable(value: f32) -> f32 {
-    f16_to_f32(f32_to_f16(value))
+/// The value as the block's binary16 field will hold it. Where that is a subnormal number, which is coarse, it is rounded
+/// away from zero, so that small integers times it reach the values.
+pub(super) fn storable(value: f32) -> f32 {
+    let bits = f32_to_f16(value);
+    let short = bits & 0x7c00 == 0 && f16_to_f32(bits).abs() < value.abs();
+    f16_to_f32(bits + u16::from(short))
 }
 
 /// The integer nearest to `x` and the ones beside it, as far as they lie in the range.

@@ -26,7 +26,7 @@ pub(crate) fn suspect(block: &[u8; 18]) -> bool {
 }
 
 pub(crate) fn encode(values: &[f32; 32], block: &mut [u8; 18]) {
-    let d = crate::half::f16_to_f32(crate::half::f32_to_f16(fit::table_scale(values, &NEAREST)));
+    let d = fit::storable(fit::table_scale(values, &NEAREST));
     put_f16(block, 0, d);
     for j in 0..16 {
         block[2 + j] = fit::nearest(values[j], d, &TABLE) | fit::nearest(values[j + 16], d, &TABLE) << 4;

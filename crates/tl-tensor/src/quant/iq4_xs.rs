@@ -10,7 +10,6 @@
 
 use super::iq4_nl::{NEAREST, TABLE};
 use super::{bad_f16, f16, fit, put_f16, u16_at};
-use crate::half::{f16_to_f32, f32_to_f16};
 
 pub(crate) fn decode(block: &[u8; 136], out: &mut [f32; 256]) {
     let (d, upper) = (f16(block, 0), u16_at(block, 2));
@@ -33,7 +32,7 @@ pub(crate) fn encode(values: &[f32; 256], block: &mut [u8; 136]) {
     block.fill(0);
     let groups = values.as_chunks::<32>().0;
     let wanted: [f32; 8] = std::array::from_fn(|i| fit::table_scale(&groups[i], &NEAREST));
-    let d = f16_to_f32(f32_to_f16(super::extreme(&wanted) / -32.0));
+    let d = fit::storable(super::extreme(&wanted) / -32.0);
     put_f16(block, 0, d);
     let inverse = super::inverse(d);
     let mut upper = 0_u16;

@@ -40,7 +40,7 @@ pub(crate) fn suspect(_: &[u8; 36]) -> bool {
     false
 }
 
-/// The scale that brings the largest magnitude to 6, the largest element; from 2^-9, the smallest, to 448.
+/// The scale that brings the largest magnitude to 6, the largest element; at most 448. Below 2^-10 it rounds to 0.
 pub(crate) fn encode(values: &[f32; 64], block: &mut [u8; 36]) {
     for (group, values) in values.as_chunks::<16>().0.iter().enumerate() {
         let bits = nearest_scale(super::extreme(values).abs() / 12.0);
