@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod chat_template;
 mod disk;
 mod error;
 pub mod gguf;
