@@ -25,8 +25,10 @@ use super::part::{Identity, Part};
 use super::progress::{Phase, Progress, Report};
 use super::{Failure, FetchOptions, HubFile};
 
-/// How often a transfer that made progress is taken up again before the next source is tried.
+/// How often a transfer that made a little progress is taken up again before the next source is tried.
 const MAX_RESUMES: u32 = 3;
+/// So many bytes from one request are more than a little progress, and the count begins anew.
+const GOOD_PROGRESS: u64 = 16 << 20;
 /// How often a beginning is thrown away: once for a file that changed, once for bytes that were damaged.
 const MAX_RESTARTS: u32 = 2;
 
@@ -53,7 +55,7 @@ pub(super) fn fetch(
     }
     let timeouts = if last_source { options.timeouts.patient() } else { options.timeouts };
     let client = Client::new(options, timeouts)?;
-    let begun = Part::take_up(target, report)?;
+    let begun = Part::take_up(target, expected.sha256.is_some(), report)?;
     let path = file.url_path();
     let cap = options.size_cap;
     Transfer { client, path: &path, target, expected, cap, begun, report }.run()
@@ -94,7 +96,7 @@ impl Transfer<'_> {
                 }
                 Err(failure) => {
                     let Failure::CutOff { got, .. } = failure else { return Err(failure) };
-                    resumes += 1;
+                    resumes = if got >= before + GOOD_PROGRESS { 1 } else { resumes + 1 };
                     if got <= before || resumes > MAX_RESUMES {
                         return Err(failure);
                     }
@@ -108,17 +110,16 @@ impl Transfer<'_> {
         if self.has_all() {
             return self.finish(true);
         }
-        let range = self
-            .begun
-            .as_ref()
-            .map(|(part, known)| Range { start: part.length(), etag: known.etag.as_deref() });
+        let told = |known: &Identity| self.expected.sha256.is_some() || known.is_telling();
+        let begun = self.begun.as_ref().filter(|(part, known)| part.length() > 0 && told(known));
+        let range = begun.map(|(part, known)| Range { start: part.length(), etag: known.etag.as_deref() });
         let resumed = range.is_some();
         (self.report)(Progress { phase: Phase::Connecting, subject: self.path, bytes: 0, total: None });
         let Answer { status, range_start, identity, body } = self.client.get(self.path, range.as_ref())?;
         self.check_identity(&identity)?;
         match status {
             200 => self.begin(identity)?,
-            206 if self.goes_on(range_start, &identity) => {}
+            206 if resumed && self.goes_on(range_start, &identity) => {}
             _ if resumed => return Ok(Step::Restart(changed())),
             _ => return Err(bad_answer(format!("status {status} to a request for the whole file"))),
         }

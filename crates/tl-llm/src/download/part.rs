@@ -65,8 +65,12 @@ impl Part {
     }
 
     /// Takes up what an earlier run left, with what it is the beginning of; `None` where there is nothing
-    /// that can be gone on with.
-    pub(super) fn take_up(target: &Path, report: Report) -> Result<Option<(Part, Identity)>, Failure> {
+    /// that can be gone on with. With `hash_known` any beginning will do, as the whole is checked.
+    pub(super) fn take_up(
+        target: &Path,
+        hash_known: bool,
+        report: Report,
+    ) -> Result<Option<(Part, Identity)>, Failure> {
         let Some(value) = cache::read_json(&Part::identity_path(target)) else { return Ok(None) };
         let text = |key: &str| value[key].as_str().map(str::to_owned);
         let identity = Identity { etag: text("etag"), sha256: text("sha256"), size: value["size"].as_u64() };
@@ -74,7 +78,7 @@ impl Part {
         let Ok(mut file) = File::options().read(true).write(true).open(&path) else { return Ok(None) };
         let total = file.metadata().map_err(io_failure("read", &path))?.len();
         let too_long = identity.size.is_some_and(|size| total > size);
-        if total == 0 || too_long || !identity.is_telling() {
+        if total == 0 || too_long || !(hash_known || identity.is_telling()) {
             return Ok(None);
         }
         let mut hasher = Sha256::new();

@@ -121,7 +121,8 @@ fn wait_for_pip(
                 return Err(Failure::Pip { reason: error.to_string() });
             }
         }
-        let bytes = size_below(folder);
+        // pip's own files count too, so the sum may pass the wheel's size by a little.
+        let bytes = size_below(folder).min(wheel.size);
         let total = Some(wheel.size);
         report(Progress { phase: Phase::RunningPip, subject: &subject, bytes, total });
         if bytes != last.0 {
