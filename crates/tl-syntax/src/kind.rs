@@ -53,7 +53,7 @@ kinds! {
     }
     trivia { Whitespace Newline LineComment DocComment BlockComment }
     open {
-        Unknown Ident Underscore Number String RawString
+        Unknown Ident Underscore Number Str RawStr
         StrOpen StrText StrClose InterpOpen InterpClose FormatSpec
         Eof
     }
@@ -104,7 +104,7 @@ impl SyntaxKind {
             SyntaxKind::Ident => "a name",
             SyntaxKind::Underscore => "`_`",
             SyntaxKind::Number => "a number",
-            SyntaxKind::String | SyntaxKind::RawString | SyntaxKind::StrOpen => "a string",
+            SyntaxKind::Str | SyntaxKind::RawStr | SyntaxKind::StrOpen => "a string",
             SyntaxKind::StrText | SyntaxKind::FormatSpec | SyntaxKind::StrClose => "the rest of a string",
             SyntaxKind::InterpOpen | SyntaxKind::InterpClose => "the `}` of an interpolation",
             SyntaxKind::Unknown => "an unknown character",

@@ -17,9 +17,11 @@ mod kind;
 mod lexer;
 pub mod literal;
 mod parser;
+pub mod render;
 mod sink;
 mod source;
 mod tree;
+mod width;
 
 pub use diagnostic::{Diagnostic, Fix, Label, Severity};
 pub use kind::SyntaxKind;

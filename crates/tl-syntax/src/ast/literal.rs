@@ -37,7 +37,7 @@ impl NumberLit {
 impl StringLit {
     /// The text with its escapes decoded. A wrong escape, which the lexer has reported, stands for itself.
     pub fn value(&self) -> String {
-        match self.0.child(SyntaxKind::RawString) {
+        match self.0.child(SyntaxKind::RawStr) {
             Some(raw) => literal::decode_raw_string(raw.text()),
             None => literal::decode_string(self.0.text()),
         }

@@ -3,7 +3,7 @@
 //!
 //! It is a loop over characters with one piece of state: the stack of open interpolations. `"a {x} b"` becomes
 //! `StrOpen StrText InterpOpen … InterpClose StrText StrClose`, with the tokens of the expression between; strings
-//! without interpolation, by far the most, are single [`SyntaxKind::String`] tokens. A string in double quotes ends
+//! without interpolation, by far the most, are single [`SyntaxKind::Str`] tokens. A string in double quotes ends
 //! at the end of its line at the latest, so that a forgotten quote costs one line and not the file.
 //!
 //! Invariant: the tokens follow each other without a gap from the first byte to the last.

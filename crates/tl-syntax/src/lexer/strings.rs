@@ -26,10 +26,10 @@ impl Lexer<'_> {
         match end {
             End::Quote => {
                 self.at += 1;
-                self.push(String);
+                self.push(Str);
             }
             End::Line => {
-                self.push(String);
+                self.push(Str);
                 self.report_unterminated(start, false);
             }
             End::Interpolation => {
@@ -56,7 +56,7 @@ impl Lexer<'_> {
                 self.sink.push(diagnostic.help(r#"close it with `"""`"#));
             }
         }
-        self.push(RawString);
+        self.push(RawStr);
     }
 
     /// Steps over string text up to what ends it.

@@ -215,12 +215,17 @@ fn starts_join(p: &Parser) -> bool {
     );
     joinable
         && match p.kind() {
-            Ident => !is_glued_assignment(p) && !starts_steps(p) && !(p.context.by && p.at_word("by")),
+            Ident => !ends_operand(p),
             LParen => true,
             // These are reported by `check_infix`, and then taken for a factor.
-            Number | String | RawString | StrOpen => true,
+            Number | Str | RawStr | StrOpen => true,
             _ => false,
         }
+}
+
+/// Whether the name at the current token is a word that ends the expression here.
+fn ends_operand(p: &Parser) -> bool {
+    is_glued_assignment(p) || starts_steps(p) || (p.context.by && p.at_word("by"))
 }
 
 /// Whether the current token is the word of `max=`, `min=`, `avg=` or `or=`.
@@ -239,7 +244,7 @@ pub(super) fn starts_steps(p: &Parser) -> bool {
 /// Reports what is wrong with an operator that is read all the same.
 fn check_infix(p: &mut Parser, level: Level, operands: usize) {
     match (level, p.kind()) {
-        (Level::Join, Number | String | RawString | StrOpen) => report_missing_operator(p),
+        (Level::Join, Number | Str | RawStr | StrOpen) => report_missing_operator(p),
         (Level::Range, _) if operands > 1 => {
             let span = p.token_span(p.at);
             p.error(span, codes::CHAINED_RANGE, "a range has two ends");

@@ -359,7 +359,7 @@ impl<'s> Parser<'s> {
     }
 
     #[cold]
-    fn error(&mut self, span: Span, code: &'static str, message: impl Into<std::string::String>) {
+    fn error(&mut self, span: Span, code: &'static str, message: impl Into<String>) {
         self.report(Diagnostic::error(code, span, message), |diagnostic| diagnostic);
     }
 

@@ -12,7 +12,7 @@ pub(super) fn primary(p: &mut Parser) -> bool {
     let node = match p.kind() {
         Ident => NameExpr,
         Number => NumberLit,
-        String | RawString => StringLit,
+        Str | RawStr => StringLit,
         TrueKw | FalseKw => BoolLit,
         Underscore => WildcardExpr,
         StrOpen => return interpolated_string(p),
@@ -114,7 +114,7 @@ fn dict_or_block(p: &mut Parser) -> bool {
 pub(super) fn looks_like_dict(p: &Parser) -> bool {
     match p.ahead(1).kind {
         StrOpen => true,
-        Ident | Number | String | RawString | TrueKw | FalseKw => p.ahead(2).kind == Colon,
+        Ident | Number | Str | RawStr | TrueKw | FalseKw => p.ahead(2).kind == Colon,
         Minus => p.ahead(2).kind == Number && p.ahead(3).kind == Colon,
         _ => false,
     }

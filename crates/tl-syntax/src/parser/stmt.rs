@@ -335,7 +335,7 @@ fn return_stmt(p: &mut Parser, start: Marker) -> bool {
 /// `import "other.tl"`.
 fn import_stmt(p: &mut Parser, start: Marker) -> bool {
     p.bump();
-    if matches!(p.kind(), String | RawString) {
+    if matches!(p.kind(), Str | RawStr) {
         let path = p.marker();
         p.bump();
         p.wrap(path, StringLit);
@@ -372,7 +372,7 @@ fn assert_stmt(p: &mut Parser, start: Marker) -> bool {
 }
 
 fn starts_condition(kind: SyntaxKind) -> bool {
-    matches!(kind, Ident | Number | String | StrOpen | LParen | NotKw | TrueKw | FalseKw)
+    matches!(kind, Ident | Number | Str | StrOpen | LParen | NotKw | TrueKw | FalseKw)
 }
 
 /// Reports a left-hand side that is none. The current token is the operator after it.
