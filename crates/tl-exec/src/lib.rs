@@ -8,4 +8,5 @@ pub mod kernel;
 pub mod plan;
 pub mod reference;
 pub mod run;
+pub mod scalar;
 pub mod state;

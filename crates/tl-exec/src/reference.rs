@@ -136,14 +136,14 @@ impl Reference<'_> {
             Op::Reduce { kind, over } => self.collect(&node.axes, |at| {
                 let mut values = Vec::new();
                 self.each(over, |s| values.push(self.element(input(0), &Position { outer: Some(at), ..*s })));
-                reduce(*kind, &values)
+                kind.of(&values)
             }),
             Op::Softmax { along } => self.collect(&node.axes, |at| {
                 let mut values = Vec::new();
                 self.each(&[*along], |s| {
                     values.push(self.element(input(0), &Position { outer: Some(at), ..*s }))
                 });
-                let max = reduce(Reduction::Max, &values);
+                let max = Reduction::Max.of(&values);
                 let own = self.element(input(0), at);
                 if own == f64::NEG_INFINITY {
                     0.0
@@ -211,19 +211,4 @@ impl Position<'_> {
 
 fn affine(map: &AffineMap, at: &Position<'_>) -> i64 {
     map.at(|axis| at.of(axis) as i64)
-}
-
-fn reduce(kind: Reduction, values: &[f64]) -> f64 {
-    let best = |better: fn(f64, f64) -> bool| {
-        let start = (0, values.first().copied().unwrap_or(0.0));
-        values.iter().enumerate().fold(start, |b, (i, &v)| if better(v, b.1) { (i, v) } else { b }).0 as f64
-    };
-    match kind {
-        Reduction::Sum => values.iter().sum(),
-        Reduction::Prod => values.iter().product(),
-        Reduction::Max => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-        Reduction::Min => values.iter().copied().fold(f64::INFINITY, f64::min),
-        Reduction::Argmax => best(|v, b| v > b),
-        Reduction::Argmin => best(|v, b| v < b),
-    }
 }

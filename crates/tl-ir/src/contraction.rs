@@ -1,4 +1,5 @@
-//! The order of joins: every join becomes joins of two, every reduction a chain over one axis at a time.
+//! The order of joins: every join becomes joins of two, every reduction a chain over one axis at a time, every read at a position
+//! that follows the stream a gather.
 //!
 //! A join of `n` operands can be bracketed in many ways, and their costs differ by powers of ten. Costs count the positions
 //! that a join ranges over. Up to [`EXACT`] operands the best bracketing is found by dynamic programming over subsets
@@ -14,7 +15,7 @@ use std::collections::HashMap;
 
 use crate::axis::{AxisId, Extent};
 use crate::graph::{Graph, NodeId};
-use crate::op::{Op, Reduction};
+use crate::op::{AffineMap, Op, Reduction, Scalar};
 
 /// Up to how many operands the best order is searched.
 pub const EXACT: usize = 8;
@@ -48,8 +49,24 @@ pub fn order(graph: &Graph) -> Graph {
             axes.reverse();
             Some(axes.iter().fold(inputs[0], |x, &a| out.reduce(*kind, x, &[a], node.span)))
         }
+        // A position that follows the stream is data: its axis has no end that could be known now.
+        Op::Index { axis, map } if follows_stream(out, *axis, map) => {
+            let zero = out.constant(map.offset as f64, node.span);
+            let sum = map.terms.iter().fold(zero, |sum, &(term, c)| {
+                let (index, c) = (out.iota(term, node.span), out.constant(c as f64, node.span));
+                let scaled = out.map(Scalar::Mul, &[index, c], node.span);
+                out.map(Scalar::Add, &[sum, scaled], node.span)
+            });
+            let divisor = out.constant(map.divisor as f64, node.span);
+            let position = out.map(Scalar::FloorDiv, &[sum, divisor], node.span);
+            Some(out.add(Op::Gather { along: *axis }, vec![inputs[0], position], None, node.span))
+        }
         _ => None,
     })
+}
+
+fn follows_stream(graph: &Graph, axis: AxisId, map: &AffineMap) -> bool {
+    !graph.extent(axis).is_stream() && map.terms.iter().any(|&(a, _)| graph.extent(a).is_stream())
 }
 
 struct Join<'a> {

@@ -115,6 +115,25 @@ pub enum Reduction {
     Argmin,
 }
 
+impl Reduction {
+    /// Of these values, in order.
+    pub fn of(self, values: &[f64]) -> f64 {
+        let best = |better: fn(f64, f64) -> bool| {
+            let start = (0, values.first().copied().unwrap_or(0.0));
+            values.iter().enumerate().fold(start, |b, (i, &v)| if better(v, b.1) { (i, v) } else { b }).0
+                as f64
+        };
+        match self {
+            Reduction::Sum => values.iter().sum(),
+            Reduction::Prod => values.iter().product(),
+            Reduction::Max => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            Reduction::Min => values.iter().copied().fold(f64::INFINITY, f64::min),
+            Reduction::Argmax => best(|v, b| v > b),
+            Reduction::Argmin => best(|v, b| v < b),
+        }
+    }
+}
+
 macro_rules! scalars {
     ($($variant:ident $name:literal $arity:literal $zero:literal $doc:literal $eval:expr;)*) => {
         /// A function of one to three numbers, mapped over tensors. Booleans are 0 and 1.

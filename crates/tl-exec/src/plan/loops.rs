@@ -81,8 +81,7 @@ impl Planner<'_> {
     fn materialize(&mut self, inputs: &[NodeId], home: Option<usize>, rows: Rows) {
         for &input in inputs {
             let inside = home.is_some() && self.home.get(&input) == home.as_ref() && self.is_member(input);
-            let immediate = matches!(self.graph.node(input).op, Op::Const(_));
-            if !inside && !immediate {
+            if !inside && !self.is_immediate(input) {
                 self.buffer_view(input, rows);
             }
         }
@@ -105,7 +104,10 @@ impl Planner<'_> {
         let inputs = self.graph.node(id).inputs.clone();
         // For each input the proto whose register holds it, and the proto after which it can be read.
         let mut waits: Vec<(Option<usize>, isize)> = Vec::new();
-        for &input in inputs.iter().filter(|&&i| !matches!(self.graph.node(i).op, Op::Const(_))) {
+        for input in inputs {
+            if self.is_immediate(input) {
+                continue;
+            }
             if self.rows(input) == rows && self.is_member(input) {
                 let home = self.home[&input];
                 waits.push((Some(home), home as isize));
@@ -146,8 +148,13 @@ impl Planner<'_> {
                 }
             }
             Body::Product(product) => {
+                // It must spare a buffer: that of a product, or of a pointwise value that no one else reads.
+                let spares = |i: &NodeId| {
+                    let own = product.operands.iter().any(|o| o.node == *i);
+                    own || (product.epilogue.contains(i) && self.order.readers[i.0 as usize] == 1)
+                };
                 matches!(node.op, Op::Map(_))
-                    && node.inputs.iter().any(|i| self.home.get(i) == Some(&index))
+                    && node.inputs.iter().any(spares)
                     && self.fits_epilogue(index, product, id)
             }
             Body::Ready(_) => false,

@@ -222,8 +222,7 @@ impl<'g> Planner<'g> {
             self.assign_scatter(id);
         } else {
             match &node.op {
-                Op::Const(_) | Op::Literal(_) | Op::Input(_) | Op::Weight(_) => {}
-                Op::Iota if self.graph.extent(node.axes[0]) != Extent::Stream => {}
+                Op::Const(_) | Op::Literal(_) | Op::Input(_) | Op::Weight(_) | Op::Iota => {}
                 Op::Relabel(_) | Op::Split { .. } | Op::Merge { .. } | Op::Index { .. } => {
                     match self.view_through(id) {
                         Some(view) => drop(self.views.insert(id, view)),
@@ -233,7 +232,7 @@ impl<'g> Planner<'g> {
                 Op::Delay { by } => self.assign_recall(id, vec![-i64::from(*by)]),
                 Op::Contract { .. } => self.assign_join(id),
                 Op::Gather { .. } => self.assign_gather(id),
-                Op::Map(_) | Op::Reduce { .. } | Op::Softmax { .. } | Op::Iota | Op::Place { .. } => {
+                Op::Map(_) | Op::Reduce { .. } | Op::Softmax { .. } | Op::Place { .. } => {
                     self.assign_loop(id)
                 }
             }
@@ -242,6 +241,20 @@ impl<'g> Planner<'g> {
             let from = self.dense_buffer(id, &self.graph.node(id).axes.clone(), Rows::All);
             let kernel = Kernel::Remember { from, store: StoreId(store as u32) };
             self.push_ready(kernel, Rows::All, id, &[]);
+        }
+        // Made here and not when it is first read, the copy comes before the kernels that its reader may want to join.
+        if self.order.crosses[id.0 as usize] {
+            self.buffer_view(id, Rows::Wanted);
+        }
+    }
+
+    /// Whether a tape makes the value itself, so that it need not stand in a buffer.
+    fn is_immediate(&self, id: NodeId) -> bool {
+        let node = self.graph.node(id);
+        match node.op {
+            Op::Const(_) => true,
+            Op::Iota => self.graph.extent(node.axes[0]) != Extent::Rows,
+            _ => false,
         }
     }
 

@@ -29,6 +29,10 @@ pub(super) struct Order {
     pub rows: Vec<Rows>,
     /// The group of each node that depends on itself through a delay, by node id.
     pub group: Vec<Option<u32>>,
+    /// How many nodes, results and stores read each node, by node id.
+    pub readers: Vec<u32>,
+    /// Whether a node is computed for every row and read by one that is computed for the wanted rows, by node id.
+    pub crosses: Vec<bool>,
 }
 
 /// The nodes that the results need, with when each is computed.
@@ -57,7 +61,23 @@ pub(super) fn order(graph: &Graph, derived: &Derived, patterns: &Patterns) -> Or
             pending.extend(patterns.operands(graph, id));
         }
     }
-    Order { nodes, rows, group: search.group }
+    let (mut readers, mut crosses) = (vec![0; graph.len()], vec![false; graph.len()]);
+    for &id in &nodes {
+        for read in patterns.operands(graph, id) {
+            readers[read.0 as usize] += 1;
+            crosses[read.0 as usize] |=
+                rows[read.0 as usize] == Rows::All && rows[id.0 as usize] == Rows::Wanted;
+        }
+    }
+    for root in derived.stored.iter().map(|s| s.node).chain(graph.outputs().iter().map(|o| o.node)) {
+        readers[root.0 as usize] += 1;
+    }
+    // Attention reads the stores of its keys and values, not their rows of this step.
+    for found in patterns.attention.values() {
+        crosses[found.key.0 as usize] = false;
+        crosses[found.value.0 as usize] = false;
+    }
+    Order { nodes, rows, group: search.group, readers, crosses }
 }
 
 /// Tarjan's strongly connected components, without recursion: deep graphs must not overflow the stack.
