@@ -9,6 +9,7 @@ pub mod chat_template;
 mod disk;
 mod error;
 pub mod gguf;
+pub mod safetensors;
 pub mod tokenizer;
 
 pub use error::{Error, ErrorKind, Result, Warning, acts_on_terminal, escape, escape_bytes};

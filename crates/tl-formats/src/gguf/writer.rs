@@ -79,11 +79,12 @@ impl Writer {
         &mut self.metadata
     }
 
-    /// Adds a tensor with its bytes, which are shared.
+    /// Adds a tensor with its bytes, which are shared; a view that is not contiguous is copied.
     ///
     /// # Errors
     /// Where a reader would refuse the name, the shape or the type.
     pub fn tensor(&mut self, name: &str, tensor: &Tensor) -> Result<&mut Self> {
+        let tensor = tensor.contiguous();
         let ne: Vec<u64> = tensor.shape().iter().rev().map(|&n| n as u64).collect();
         self.add(name, &ne, tensor.dtype(), Some(tensor.data().clone()))
     }
