@@ -27,6 +27,7 @@ pub use diagnostic::{Diagnostic, Fix, Label, Severity};
 pub use kind::SyntaxKind;
 pub use literal::Number;
 pub use parser::parse;
+pub use render::{Style, render, render_all};
 pub use source::{LineColumn, MAX_SOURCE_BYTES, Source, SourceError, SourceId, SourceMap, Span};
 pub use tree::{Children, Marker, Node, Tree, TreeBuilder};
 

@@ -23,11 +23,15 @@ impl Sink {
     }
 
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        if self.is_full() {
-            self.overflow = self.overflow.or(diagnostic.primary_span());
-        } else {
-            self.diagnostics.push(diagnostic);
+        match diagnostic.primary_span() {
+            Some(span) if self.is_full() => self.leave_out(span),
+            _ => self.diagnostics.push(diagnostic),
         }
+    }
+
+    /// Notes that there was one more at this place.
+    pub fn leave_out(&mut self, span: Span) {
+        self.overflow = self.overflow.or(Some(span));
     }
 
     /// All diagnostics of two sinks in the order of the text.

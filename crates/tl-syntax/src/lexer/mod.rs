@@ -379,6 +379,3 @@ fn starts_nothing(c: char) -> bool {
     let known = c.is_ascii() || c == '_' || c.is_whitespace() || is_invisible(c);
     !known && !unicode_ident::is_xid_start(c) && chars::meant_by(c.encode_utf8(&mut [0; 4])).is_none()
 }
-
-#[cfg(test)]
-mod tests;

@@ -155,12 +155,8 @@ fn learn_entry(p: &mut Parser) {
     let start = p.marker();
     if !p.at(Ident) || p.ahead(1).kind != Colon {
         p.expected("an entry such as `objective: Loss`");
-        if !p.at_line_end() {
-            p.skip_line();
-        } else {
-            p.skip_one();
-        }
-        return;
+        p.skip_one();
+        return skip_entry(p);
     }
     p.bump();
     p.bump();
@@ -172,7 +168,14 @@ fn learn_entry(p: &mut Parser) {
     p.wrap(start, LearnEntry);
     if !p.at(Comma) && !p.at_line_end() {
         p.expected("`,` or the end of the line");
-        p.skip_line();
+        skip_entry(p);
+    }
+}
+
+/// Skips what is left of a `learn` entry.
+fn skip_entry(p: &mut Parser) {
+    while !p.at(Comma) && !p.at_line_end() {
+        p.skip_one();
     }
 }
 

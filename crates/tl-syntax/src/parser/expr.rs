@@ -271,29 +271,35 @@ pub(super) fn postfix(p: &mut Parser) -> bool {
     }
     loop {
         let same_line = !p.on_new_line();
-        match p.kind() {
-            Dot if same_line || p.ahead(1).kind == Ident => field(p),
+        let node = match p.kind() {
+            Dot if same_line || p.ahead(1).kind == Ident => {
+                field(p);
+                FieldExpr
+            }
             LBracket if same_line => {
                 if !p.is_adjacent() {
                     report_space_before_bracket(p);
                 }
                 super::index::index_list(p);
-                p.wrap(start, IndexExpr);
-                continue;
+                IndexExpr
             }
             LParen if p.is_adjacent() && is_callable(p) => {
                 arg_list(p);
-                p.wrap(start, CallExpr);
-                continue;
+                CallExpr
             }
             Question if same_line => {
                 p.bump();
-                p.wrap(start, QueryExpr);
-                return true;
+                QueryExpr
             }
             _ => return true,
+        };
+        if !p.wrap(start, node) {
+            p.skip_line();
+            return true;
         }
-        p.wrap(start, FieldExpr);
+        if node == QueryExpr {
+            return true;
+        }
     }
 }
 

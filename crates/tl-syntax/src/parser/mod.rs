@@ -99,6 +99,12 @@ struct Parser<'s> {
     context: Context,
     /// The token at which the last error was reported: one place gets one message.
     last_error: Option<usize>,
+    /// Inside a string that is not closed, which the lexer has reported.
+    in_broken_string: bool,
+    /// The token with which the current statement begins.
+    statement: usize,
+    /// The statement that was last reported to be nested too deep: one statement gets one such message.
+    too_deep: Option<usize>,
 }
 
 impl<'s> Parser<'s> {
@@ -106,8 +112,23 @@ impl<'s> Parser<'s> {
         let tokens = significant(source, raw);
         let partners = Partners::of(tokens.iter().map(|token| token.kind));
         let (out, sink) = (TreeBuilder::new(), Sink::default());
-        let (context, last_error) = (Context::BLOCK, None);
-        Parser { source, raw, tokens, partners, at: 0, flushed: 0, out, sink, depth: 0, context, last_error }
+        let (context, last_error, in_broken_string) = (Context::BLOCK, None, false);
+        Parser {
+            source,
+            raw,
+            tokens,
+            partners,
+            at: 0,
+            flushed: 0,
+            out,
+            sink,
+            depth: 0,
+            context,
+            last_error,
+            in_broken_string,
+            statement: 0,
+            too_deep: None,
+        }
     }
 
     /// The kind of the current token.
@@ -214,15 +235,18 @@ impl<'s> Parser<'s> {
         found
     }
 
-    /// Makes a node of everything since `from`. A node that would make the tree too deep is left out.
-    fn wrap(&mut self, from: Marker, kind: SyntaxKind) {
-        if self.out.depth_since(from) >= MAX_TREE_DEPTH && kind != File {
-            let message =
-                format!("this is nested too deep: {MAX_TREE_DEPTH} levels of operators, brackets and blocks");
-            self.error(self.after_previous(), codes::NESTING_LIMIT, message);
-        } else {
+    /// Makes a node of everything since `from`. A node that would make the tree too deep is left out, and the answer
+    /// is false.
+    fn wrap(&mut self, from: Marker, kind: SyntaxKind) -> bool {
+        let fits = self.out.depth_since(from) < MAX_TREE_DEPTH || kind == File;
+        if fits {
             self.out.wrap(from, kind);
+        } else {
+            let message =
+                format!("this is nested too deep: the limit is {MAX_TREE_DEPTH} levels of all kinds");
+            self.report_too_deep(self.after_previous(), message);
         }
+        fits
     }
 
     /// Takes one step down; says so and does not, where that is too deep. Undone by [`Parser::leave`].
@@ -342,20 +366,23 @@ impl<'s> Parser<'s> {
 
     #[cold]
     fn expected_with(&mut self, code: &'static str, what: &str, add: impl FnOnce(Diagnostic) -> Diagnostic) {
+        if self.has_its_message() {
+            return;
+        }
         let found = match self.kind() {
             kind if kind.is_token() && matches!(kind, Ident | Number) => {
                 format!("`{}`", self.token_text(self.at))
             }
             kind => kind.describe(),
         };
-        let ends = self.at(Eof) || self.on_new_line();
+        let ends = self.at(Eof) || (self.on_new_line() && self.at != self.statement);
         let (found, span) = match ends {
             true if !self.at(Eof) => ("the end of the line".to_owned(), self.after_previous()),
             true => (found, self.after_previous()),
             false => (found, self.token_span(self.at)),
         };
         let message = format!("expected {what}, found {found}");
-        self.report(Diagnostic::error(code, span, message).here(format!("expected {what}")), add);
+        self.sink.push(add(Diagnostic::error(code, span, message).here(format!("expected {what}"))));
     }
 
     #[cold]
@@ -366,27 +393,42 @@ impl<'s> Parser<'s> {
     /// Pushes a diagnostic, unless the current token has one already or is itself what the lexer reported.
     #[cold]
     fn report(&mut self, diagnostic: Diagnostic, add: impl FnOnce(Diagnostic) -> Diagnostic) {
-        let silent = self.last_error == Some(self.at) || self.at(Unknown);
-        self.last_error = Some(self.at);
-        if !silent && !self.sink.is_full() {
+        if !self.has_its_message() {
             self.sink.push(add(diagnostic));
         }
+    }
+
+    /// Whether the current place needs no further message; from here on it needs none.
+    fn has_its_message(&mut self) -> bool {
+        let silent = self.in_broken_string || self.at(Unknown);
+        if self.last_error.replace(self.at) == Some(self.at) || silent {
+            return true;
+        }
+        if self.sink.is_full() {
+            self.sink.leave_out(self.token_span(self.at));
+            return true;
+        }
+        false
     }
 
     #[cold]
     fn too_deep(&mut self) {
         let message = format!("this is nested too deep: the limit is {MAX_NESTING}");
-        let span = self.token_span(self.at);
-        self.report(Diagnostic::error(codes::NESTING_LIMIT, span, message), |diagnostic| {
-            diagnostic.help("give a part of it a name of its own")
-        });
+        self.report_too_deep(self.token_span(self.at), message);
+    }
+
+    #[cold]
+    fn report_too_deep(&mut self, span: Span, message: String) {
+        let first = self.too_deep.replace(self.statement) != Some(self.statement);
+        if first && !self.has_its_message() {
+            let diagnostic = Diagnostic::error(codes::NESTING_LIMIT, span, message);
+            self.sink.push(diagnostic.help("give a part of it a name of its own"));
+        }
+        self.last_error = Some(self.at);
     }
 
     #[cold]
     fn report_unclosed(&mut self, opener: usize, closer: SyntaxKind) {
-        if self.tokens[opener].kind == InterpOpen {
-            return; // The lexer has reported the string.
-        }
         let place = self.after_previous();
         let open = self.tokens[opener].kind.spelling().unwrap_or("{");
         let close = closer.spelling().unwrap_or("}");

@@ -59,6 +59,8 @@ fn interpolated_string(p: &mut Parser) -> bool {
 /// `{x}` or `{x:.2}`.
 fn interpolation(p: &mut Parser) {
     let start = p.marker();
+    let outer = p.in_broken_string;
+    p.in_broken_string |= p.partners.of_token(p.at).is_none();
     p.bracketed(Context::LIST, |p, opener| {
         expr(p);
         p.eat(FormatSpec);
@@ -71,6 +73,7 @@ fn interpolation(p: &mut Parser) {
             p.wrap(rest, Error);
         }
     });
+    p.in_broken_string = outer;
     p.wrap(start, Interpolation);
 }
 
@@ -129,6 +132,7 @@ fn dict_entry(p: &mut Parser) -> bool {
         expr(p);
     } else {
         p.expected("`:` and a value");
+        opt_expr(p);
     }
     p.wrap(start, DictEntry);
     true
@@ -159,8 +163,10 @@ pub(super) fn condition(p: &mut Parser) {
         p.expected_with(codes::EXPECTED_BLOCK, "`{`", |diagnostic| {
             diagnostic.help("equality is written `==`")
         });
+        let rest = p.marker();
         p.bump();
         opt_expr(p);
+        p.wrap(rest, Error);
     }
 }
 

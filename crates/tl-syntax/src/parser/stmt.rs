@@ -64,6 +64,7 @@ fn statements(p: &mut Parser) {
 }
 
 fn statement(p: &mut Parser) {
+    let outer = std::mem::replace(&mut p.statement, p.at);
     let start = p.statement_marker();
     let next = p.ahead(1);
     let ends_in_brace = match p.kind() {
@@ -88,6 +89,7 @@ fn statement(p: &mut Parser) {
         _ => equation_or_expr(p, start),
     };
     end_of_statement(p, ends_in_brace);
+    p.statement = outer;
 }
 
 /// Wraps a statement; says whether it ends in a brace, after which another may begin on the same line.
@@ -162,7 +164,7 @@ fn equation(p: &mut Parser, start: Marker) -> bool {
     }
     p.bump();
     p.wrap(op, ProjectionOp);
-    expr(p);
+    value(p);
     clauses(p);
     finish(p, start, Equation, false)
 }
@@ -233,11 +235,19 @@ fn let_stmt(p: &mut Parser, start: Marker) -> bool {
     finish(p, start, LetStmt, false)
 }
 
+/// The expression after an assignment. One that seems to begin on the next line with `y =` is in truth missing.
+fn value(p: &mut Parser) {
+    let next = p.ahead(1);
+    if p.on_new_line() && p.at(Ident) && matches!(next.kind, Eq | PlusEq | ColonEq) && !next.newline {
+        return expected_expr(p);
+    }
+    expr(p);
+}
+
 /// `= expr`, or a message that it is missing.
 pub(super) fn value_after_eq(p: &mut Parser) {
     if p.eat(Eq) {
-        expr(p);
-        return;
+        return value(p);
     }
     let help = p.at(ColonEq).then_some("`let` takes `=`; `:=` changes a variable that exists");
     p.expected_with(codes::EXPECTED_TOKEN, "`=` and a value", |diagnostic| match help {
