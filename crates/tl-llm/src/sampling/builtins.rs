@@ -3,7 +3,7 @@
 //! Each function takes logits of shape `[vocab]`, a generator and a buffer that it may reuse, and returns a
 //! token id. Unlike the chain, each applies its one stage and nothing else, so that the name says all.
 
-use super::candidates::Candidates;
+use super::candidates::{Candidates, compare};
 use super::params::{ParamError, check_probability, check_temperature};
 use super::{Rng, SampleError, stages};
 
@@ -25,10 +25,14 @@ pub fn argmax(values: &[f32]) -> Result<u32, SampleError> {
 /// [`SampleError::NotANumber`].
 pub fn top_k_values(values: &[f32], k: usize) -> Result<Vec<(u32, f32)>, SampleError> {
     check_numbers(values)?;
-    let k = k.min(values.len());
+    if k == 0 {
+        return Ok(Vec::new());
+    }
     let mut buffer = Candidates::from_checked(values);
-    buffer.sort_from(0, k);
-    Ok(buffer.items[..k].iter().map(|item| (item.id, item.logit)).collect())
+    stages::top_k(&mut buffer, k);
+    // With `k` of all or more the stage has nothing to leave out, and so no reason to sort.
+    buffer.items.sort_unstable_by(compare);
+    Ok(buffer.items.iter().map(|item| (item.id, item.logit)).collect())
 }
 
 /// Draws at temperature `t`; 0 or less is [`argmax`].

@@ -9,7 +9,7 @@
 use std::cmp::Ordering;
 
 use super::SampleError;
-use super::elementary::exp;
+use super::elementary::{exp, ln};
 
 /// One token that may be drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,34 +82,47 @@ impl Candidates {
         if self.sorted { self.items.first() } else { self.items.iter().min_by(|a, b| compare(a, b)) }
     }
 
-    /// Writes each candidate's probability, e^logit over the sum of all.
+    /// Writes each candidate's probability, e^logit over the sum of all, and returns the logarithm of that
+    /// sum: the probability of a logit `l` is e^(l − it).
     ///
-    /// The sum runs in the order of the buffer, in f64, so it is the same everywhere. If every logit is −∞,
-    /// every probability is zero.
-    pub(super) fn softmax(&mut self) {
-        let max = self.best().map_or(f32::NEG_INFINITY, |best| best.logit);
-        if max == f32::NEG_INFINITY {
-            self.items.iter_mut().for_each(|item| item.p = 0.0);
-            return;
+    /// The sum runs in the order of the buffer, in f64, so it is the same everywhere. `None`, and nothing is
+    /// written, where every logit is −∞.
+    pub(super) fn softmax(&mut self) -> Option<f64> {
+        let max = f64::from(self.best().map(|best| best.logit)?);
+        if max == f64::NEG_INFINITY {
+            return None;
         }
-        let max = f64::from(max);
         for item in &mut self.items {
             item.p = exp(f64::from(item.logit) - max);
         }
         let sum: f64 = self.items.iter().map(|item| item.p).sum();
         self.items.iter_mut().for_each(|item| item.p /= sum);
+        Some(max + ln(sum))
     }
 
-    /// Sorts the first `n` places after `start`, taking the best of what stands there and after.
+    /// Keeps the least candidates by `order` until `enough` says so of one, which is the last kept; they are
+    /// left in that order.
     ///
-    /// With `start` sorted places already there, the buffer begins with `start + n` sorted ones.
-    pub(super) fn sort_from(&mut self, start: usize, n: usize) {
-        let rest = &mut self.items[start..];
-        if n < rest.len() {
-            rest.select_nth_unstable_by(n, compare);
+    /// Most distributions need a few candidates only, so the rest stays unsorted.
+    pub(super) fn keep_first(
+        &mut self,
+        order: impl Fn(&Candidate, &Candidate) -> Ordering,
+        mut enough: impl FnMut(&Candidate) -> bool,
+    ) {
+        let (mut sorted, mut step) = (0, 128);
+        while sorted < self.items.len() {
+            let end = self.items.len().min(sorted + step);
+            if end < self.items.len() {
+                self.items[sorted..].select_nth_unstable_by(step, &order);
+            }
+            self.items[sorted..end].sort_unstable_by(&order);
+            if let Some(last) = self.items[sorted..end].iter().position(&mut enough) {
+                self.items.truncate(sorted + last + 1);
+                return;
+            }
+            sorted = end;
+            step *= 4;
         }
-        let n = n.min(rest.len());
-        rest[..n].sort_unstable_by(compare);
     }
 }
 

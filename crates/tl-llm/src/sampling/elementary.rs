@@ -6,27 +6,46 @@
 //! relatively.
 
 /// e^x for any `x` but NaN. Results below the smallest normal number are zero.
+#[inline]
 pub(super) fn exp(x: f64) -> f64 {
-    if x < -708.0 {
-        return 0.0;
-    }
-    if x > 709.0 {
-        return f64::INFINITY;
-    }
     // x = k·ln 2 + r with |r| ≤ ln 2 / 2. The first part of ln 2 ends in zeros, so that k times it is exact.
     const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
     const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
-    let k = (x * std::f64::consts::LOG2_E + 0.5).floor();
-    let r = (x - k * LN2_HIGH) - k * LN2_LOW;
+    let within = x.clamp(-708.0, 709.0);
+    // Adding 1.5·2^52 rounds to a whole number, which then stands in the last bits.
+    const ROUND: f64 = 6_755_399_441_055_744.0;
+    let rounded = within * std::f64::consts::LOG2_E + ROUND;
+    let k = rounded - ROUND;
+    let r = (within - k * LN2_HIGH) - k * LN2_LOW;
     // Taylor's series by Horner's rule; the first term left out is r^14 / 14! < 5e-18.
-    let mut sum = 1.0;
-    let mut n = 13.0;
-    while n > 0.0 {
-        sum = 1.0 + sum * r / n;
-        n -= 1.0;
+    let mut sum = INVERSE_FACTORIALS[13];
+    for term in INVERSE_FACTORIALS[..13].iter().rev() {
+        sum = sum * r + term;
     }
-    sum * f64::from_bits(((k as i64 + 1023) as u64) << 52)
+    let power = f64::from_bits(rounded.to_bits().wrapping_add(1023) << 52);
+    let value = sum * power;
+    // Chosen at the end and not before, so that a loop over many values has no branch.
+    if x < -708.0 {
+        0.0
+    } else if x > 709.0 {
+        f64::INFINITY
+    } else {
+        value
+    }
 }
+
+/// 1/0!, 1/1!, 1/2!, …, each rounded once: the factorials are exact.
+const INVERSE_FACTORIALS: [f64; 14] = {
+    let mut inverse = [1.0; 14];
+    let mut factorial = 1.0;
+    let mut n = 1;
+    while n < 14 {
+        factorial *= n as f64;
+        inverse[n] = 1.0 / factorial;
+        n += 1;
+    }
+    inverse
+};
 
 /// The natural logarithm of a normal positive number.
 pub(super) fn ln(x: f64) -> f64 {

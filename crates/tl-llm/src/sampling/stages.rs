@@ -5,7 +5,7 @@
 //! our own, so that results are the same on every platform.
 
 use super::candidates::{Candidate, Candidates, compare};
-use super::elementary::{exp, ln};
+use super::elementary::exp;
 use super::{SampleError, SamplingParams};
 
 /// How much a token that occurred before is held back; see [`penalize`].
@@ -81,27 +81,14 @@ pub fn top_k(candidates: &mut Candidates, k: usize) {
 
 /// Keeps the fewest most probable candidates whose probabilities sum to at least `p`, sorted; 1 keeps all.
 pub fn top_p(candidates: &mut Candidates, p: f32) {
-    if p >= 1.0 {
+    if p >= 1.0 || candidates.softmax().is_none() {
         return;
     }
-    candidates.softmax();
-    let len = candidates.items.len();
-    let mut sorted = if candidates.sorted { len } else { 0 };
-    let (mut sum, mut keep, mut step) = (0.0, 0, 128);
-    while keep < len {
-        if keep == sorted {
-            // Most distributions need a few candidates only, so the rest stays unsorted.
-            candidates.sort_from(sorted, step);
-            sorted = len.min(sorted + step);
-            step *= 4;
-        }
-        sum += candidates.items[keep].p;
-        keep += 1;
-        if sum >= f64::from(p) {
-            break;
-        }
-    }
-    candidates.items.truncate(keep);
+    let mut sum = 0.0;
+    candidates.keep_first(compare, |item| {
+        sum += item.p;
+        sum >= f64::from(p)
+    });
     candidates.sorted = true;
 }
 
@@ -126,23 +113,20 @@ pub fn typical(candidates: &mut Candidates, p: f32) {
     if p >= 1.0 {
         return;
     }
-    candidates.softmax();
-    let surprise = |item: &Candidate| -ln(item.p.max(f64::MIN_POSITIVE));
+    let Some(log_sum) = candidates.softmax() else { return };
+    // −ln p from the logit itself. Of an impossible token it is infinite: any great number will do.
+    let surprise = |item: &Candidate| (log_sum - f64::from(item.logit)).min(1e300);
     let entropy: f64 = candidates.items.iter().map(|item| item.p * surprise(item)).sum();
     let distance = |item: &Candidate| (surprise(item) - entropy).abs();
-    // `distance` is finite, for p is at least the smallest normal number there: the order is total.
-    candidates
-        .items
-        .sort_unstable_by(|a, b| distance(a).total_cmp(&distance(b)).then_with(|| a.id.cmp(&b.id)));
-    candidates.sorted = false;
     let mut sum = 0.0;
-    let keep = candidates.items.iter().position(|item| {
-        sum += item.p;
-        sum > f64::from(p)
-    });
-    if let Some(last) = keep {
-        candidates.items.truncate(last + 1);
-    }
+    candidates.sorted = false;
+    candidates.keep_first(
+        |a, b| distance(a).total_cmp(&distance(b)).then_with(|| a.id.cmp(&b.id)),
+        |item| {
+            sum += item.p;
+            sum > f64::from(p)
+        },
+    );
 }
 
 /// Divides the logits by `t`, after taking the greatest from each so that none overflows; 0 or less leaves
@@ -170,27 +154,16 @@ pub fn temperature(candidates: &mut Candidates, t: f32) {
 /// # Errors
 ///
 /// [`SampleError::NothingLeft`] if no candidate has a probability above zero.
-pub fn draw(candidates: &Candidates, unit: f64) -> Result<u32, SampleError> {
-    let max = candidates.best().map_or(f32::NEG_INFINITY, |best| best.logit);
-    if max == f32::NEG_INFINITY {
-        return Err(SampleError::NothingLeft);
-    }
-    let weight = |item: &Candidate| exp(f64::from(item.logit) - f64::from(max));
-    let target = unit * candidates.items.iter().map(weight).sum::<f64>();
+pub fn draw(candidates: &mut Candidates, unit: f64) -> Result<u32, SampleError> {
+    candidates.softmax().ok_or(SampleError::NothingLeft)?;
     let mut sum = 0.0;
-    let mut last = None;
-    for item in &candidates.items {
-        let w = weight(item);
-        sum += w;
-        if sum > target {
-            return Ok(item.id);
-        }
-        if w > 0.0 {
-            last = Some(item.id);
-        }
-    }
-    // Reached only where rounding left the whole sum at the target.
-    last.ok_or(SampleError::NothingLeft)
+    let drawn = candidates.items.iter().find(|item| {
+        sum += item.p;
+        sum > unit
+    });
+    // Rounding may leave the whole sum just below a `unit` near 1: then the last that is possible.
+    let last = || candidates.items.iter().rfind(|item| item.p > 0.0);
+    drawn.or_else(last).map(|item| item.id).ok_or(SampleError::NothingLeft)
 }
 
 /// Moves the `k` best items to the front, sorted. `0 < k < items.len()`.

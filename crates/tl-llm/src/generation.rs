@@ -1,0 +1,207 @@
+//! Generation: feed, sample, decode, until something ends it.
+//!
+//! ```text
+//! feed the prompt (what the sequence has in common with it is kept)
+//! loop: id ← sample(logits); an end token, a stop string, the limit or a cancellation ends it; text ← decode(id); feed(id)
+//! ```
+//!
+//! Invariant: once the prompt is fed and the session has reserved, a token allocates nothing here.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tensorlogic::Session;
+use tl_formats::tokenizer::{DecodeOptions, Tokenizer};
+
+use crate::sampling::{ParamError, SampleError, Sampler, SamplingParams, StopMatcher};
+
+/// Tokens that are fed between two looks at the cancellation flag.
+const PROMPT_CHUNK: usize = 256;
+
+/// How to continue a prompt.
+#[derive(Clone, Debug, Default)]
+pub struct GenerateOptions {
+    /// At most so many tokens; `None` is until the text or the context ends.
+    pub max_tokens: Option<usize>,
+    /// How the next token is chosen.
+    pub sampling: SamplingParams,
+    /// Text that ends the generation; it is not part of the result.
+    pub stop: Vec<String>,
+    /// Tokens that end a text are treated as any other.
+    pub ignore_end: bool,
+    /// Special tokens show as their text.
+    pub show_special: bool,
+}
+
+/// Why a generation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// The model ended its text with this token.
+    End(u32),
+    /// The limit of tokens was reached.
+    Length,
+    /// This stop string came.
+    Stop(String),
+    /// The context is full.
+    Context,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// A continuation.
+#[derive(Clone, Debug)]
+pub struct Generation {
+    /// The sampled tokens; one that ended the text is not among them.
+    pub ids: Vec<u32>,
+    /// Their text, up to a stop string.
+    pub text: String,
+    /// Why it ended.
+    pub finish: Finish,
+    /// Tokens of the prompt that were fed, and the time that it took.
+    pub prefill: Timing,
+    /// Steps of one token, and the time that they took.
+    pub decode: Timing,
+    /// The seed of the draws.
+    pub seed: u64,
+}
+
+/// A number of tokens and a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Timing {
+    /// How many.
+    pub tokens: usize,
+    /// How long.
+    pub time: Duration,
+}
+
+impl Timing {
+    /// Tokens per second; 0 where nothing was measured.
+    pub fn rate(&self) -> f64 {
+        let seconds = self.time.as_secs_f64();
+        if seconds > 0.0 { self.tokens as f64 / seconds } else { 0.0 }
+    }
+}
+
+/// Why nothing could be generated.
+#[derive(Debug, thiserror::Error)]
+pub enum GenerateError {
+    /// The model, its program or its context.
+    #[error(transparent)]
+    Library(#[from] tensorlogic::Error),
+    /// The logits.
+    #[error(transparent)]
+    Sample(#[from] SampleError),
+    /// A parameter.
+    #[error(transparent)]
+    Param(#[from] ParamError),
+    /// There is nothing to continue.
+    #[error("the prompt has no tokens; give a text, or a token to begin with")]
+    EmptyPrompt,
+}
+
+/// Continues a prompt: makes the session's sequence `prompt`, then samples. Every piece of text is given to `show` as soon as it can be
+/// shown. Setting `cancel` ends the generation at the next token.
+///
+/// # Errors
+/// See [`GenerateError`]. Tokens that were fed before the error stay in the session.
+pub fn generate(
+    session: &mut Session,
+    tokenizer: &Tokenizer,
+    prompt: &[u32],
+    options: &GenerateOptions,
+    cancel: &AtomicBool,
+    mut show: impl FnMut(&str),
+) -> Result<Generation, GenerateError> {
+    if prompt.is_empty() {
+        return Err(GenerateError::EmptyPrompt);
+    }
+    let mut sampler = Sampler::new(options.sampling.clone(), session.generator().vocabulary())?;
+    let mut stops = StopMatcher::new(&options.stop)?;
+    let mut decoder =
+        tokenizer.decoder(DecodeOptions { special: options.show_special, from_start: false });
+    let room = session.generator().context_limit().map_or(usize::MAX, |limit| limit.saturating_sub(prompt.len()));
+    let limit = options.max_tokens.unwrap_or(usize::MAX);
+    let (mut ids, mut text) = (Vec::with_capacity(limit.min(room).min(4096)), String::with_capacity(4096));
+    let prefill = feed_prompt(session, prompt, cancel)?;
+    prompt.iter().for_each(|&id| sampler.accept(id));
+    session.reserve(limit.min(room).min(1024))?;
+    let mut decode = Timing::default();
+    let finish = loop {
+        if cancel.load(Ordering::Relaxed) {
+            break Finish::Cancelled;
+        }
+        if ids.len() >= limit {
+            break Finish::Length;
+        }
+        let began = Instant::now();
+        let id = sampler.sample(session.logits())?;
+        if tokenizer.is_end_of_generation(id) && !options.ignore_end {
+            break Finish::End(id);
+        }
+        ids.push(id);
+        let step = stops.push(decoder.push(tokenizer, id));
+        if !step.text.is_empty() {
+            text.push_str(step.text);
+            show(step.text);
+        }
+        if let Some(which) = step.stop {
+            break Finish::Stop(stops.stop_string(which).unwrap_or_default().to_owned());
+        }
+        if ids.len() > room {
+            break Finish::Context;
+        }
+        if ids.len() < limit {
+            session.feed(&[id])?;
+            decode = Timing { tokens: decode.tokens + 1, time: decode.time + began.elapsed() };
+        }
+    };
+    for rest in [stops.push(decoder.finish()).text.to_owned(), stops.finish().to_owned()] {
+        if !rest.is_empty() {
+            text.push_str(&rest);
+            show(&rest);
+        }
+    }
+    Ok(Generation { ids, text, finish, prefill, decode, seed: sampler.seed() })
+}
+
+/// Makes the session's sequence the prompt, piece by piece so that it can be cancelled.
+fn feed_prompt(session: &mut Session, prompt: &[u32], cancel: &AtomicBool) -> Result<Timing, GenerateError> {
+    let began = Instant::now();
+    let before = session.tokens().iter().zip(prompt).take_while(|(a, b)| a == b).count();
+    let mut upto = before;
+    while upto < prompt.len() && !cancel.load(Ordering::Relaxed) {
+        upto = (upto + PROMPT_CHUNK).min(prompt.len());
+        session.continue_with(&prompt[..upto])?;
+    }
+    if session.logits().is_empty() || session.len() > prompt.len() {
+        session.continue_with(prompt)?;
+    }
+    Ok(Timing { tokens: prompt.len() - before.min(prompt.len() - 1), time: began.elapsed() })
+}
+
+/// The log-probability of each token but the first, given those before it, natural logarithm. Nothing is prepended.
+///
+/// # Errors
+/// When a token is not in the vocabulary, the context is too short, or the logits are no distribution.
+pub fn logprobs(session: &mut Session, ids: &[u32]) -> Result<Vec<f64>, GenerateError> {
+    let mut out = Vec::with_capacity(ids.len().saturating_sub(1));
+    let mut bad: Option<tensorlogic::Error> = None;
+    if ids.len() > 1 {
+        session.feed_all_logits(&ids[..ids.len() - 1], |i, logits| {
+            let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let sum: f64 = logits.iter().map(|&l| f64::from(l - max).exp()).sum();
+            let own = f64::from(logits[ids[i + 1] as usize] - max);
+            let value = own - sum.ln();
+            if !value.is_finite() && bad.is_none() {
+                let count = logits.iter().filter(|l| !l.is_finite()).count();
+                let first = logits.iter().position(|l| !l.is_finite()).unwrap_or(0);
+                bad = Some(tensorlogic::Error::BadLogits { count, first });
+            }
+            out.push(value);
+        })?;
+    }
+    match bad {
+        Some(error) => Err(error.into()),
+        None => Ok(out),
+    }
+}
