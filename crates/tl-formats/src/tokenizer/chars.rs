@@ -23,7 +23,7 @@ impl Class {
     pub(super) const PUNCTUATION: Self = Self(16);
     /// `\p{S}`.
     pub(super) const SYMBOL: Self = Self(32);
-    /// `\p{Cc}` and `\p{Cf}`.
+    /// `\p{Cc}`, `\p{Cf}` and `\p{Co}`.
     pub(super) const CONTROL: Self = Self(64);
 
     /// True where the character is in any class of `other`.
@@ -76,7 +76,7 @@ impl Table {
             (r"\p{M}", Class::MARK),
             (r"\p{P}", Class::PUNCTUATION),
             (r"\p{S}", Class::SYMBOL),
-            (r"[\p{Cc}\p{Cf}]", Class::CONTROL),
+            (r"[\p{Cc}\p{Cf}\p{Co}]", Class::CONTROL),
         ] {
             for (start, end) in ranges(pattern) {
                 for c in start as usize..=end as usize {
