@@ -110,6 +110,21 @@ impl<'a> Cursor<'a> {
         Ok(&self.bytes[range])
     }
 
+    /// Steps over a length and that many bytes, where both are at hand and the length is at most `limit`. Says no more
+    /// where they aren't: [`Cursor::string`] does, and this is for long arrays.
+    pub fn skip_string(&mut self, limit: u64) -> bool {
+        // The position is within the bytes, so it fits.
+        let length =
+            self.bytes.get(self.at as usize..).and_then(<[u8]>::first_chunk).copied().map(u64::from_le_bytes);
+        // The limit keeps the sum small.
+        let end = length
+            .filter(|&n| n <= limit)
+            .map(|n| self.at + 8 + n)
+            .filter(|&end| end <= self.bytes.len() as u64);
+        self.at = end.unwrap_or(self.at);
+        end.is_some()
+    }
+
     /// A length and that many bytes of UTF-8, at most `limit`, at least one.
     pub fn name(&mut self, limit: u64, what: &str) -> Read<&'a str> {
         let start = self.at;

@@ -71,8 +71,8 @@ const RULES: &[Rule] = &[
     positive("rope.freq_base_swa", 1e15),
     positive("attention.layer_norm_rms_epsilon", 1.0),
     positive("attention.layer_norm_epsilon", 1.0),
-    positive("attn_logit_softcapping", 1e9),
-    positive("final_logit_softcapping", 1e9),
+    finite("attn_logit_softcapping"),
+    finite("final_logit_softcapping"),
     finite("rope.scaling.factor"),
     finite("rope.scaling.attn_factor"),
     finite("attention.scale"),
@@ -137,6 +137,11 @@ impl Rule {
         };
         match entry.value() {
             Value::Array(array) if !self.required => {
+                // The table has the number of blocks before every key that may be a list.
+                let blocks: u64 = metadata.get("block_count")?;
+                if (array.len() as u64) < blocks {
+                    return Err(entry.error(format!("{} elements for {blocks} blocks", array.len())));
+                }
                 for (i, value) in array.iter().enumerate() {
                     let zero = value.integer() == Some(0);
                     if !zero && let Err(message) = self.range.check(&value) {

@@ -51,12 +51,14 @@ pub mod limits {
     pub const KEYS: u64 = 16 << 20;
     /// Bytes of a string.
     pub const STRING: u64 = 16 << 20;
-    /// Elements of an array; also all strings of all arrays together.
+    /// Elements of an array.
     pub const ARRAY: u64 = 64 << 20;
     /// Arrays within arrays, all together.
     pub const NESTED_ARRAYS: u64 = 65_536;
     /// Bytes of header and metadata together.
-    pub const METADATA: u64 = 512 << 20;
+    pub const METADATA: u64 = 128 << 20;
+    /// Strings of all arrays together: as many empty ones as metadata can hold.
+    pub const STRINGS: u64 = METADATA / 8;
     /// Bytes of a tensor's name.
     pub const NAME: u64 = 255;
     /// Axes of a tensor.

@@ -40,7 +40,7 @@ pub(super) fn describe(bytes: &Buffer, total: u64) -> Read<Description> {
         cursor: Cursor::new(bytes, total),
         warnings: Warnings::default(),
         key_bytes: 0,
-        strings_left: limits::ARRAY,
+        strings_left: limits::STRINGS,
         arrays_left: limits::NESTED_ARRAYS,
     };
     let (version, tensor_count, entry_count) = parser.header(bytes, total)?;
@@ -120,19 +120,10 @@ impl Parser<'_> {
             }
             let (value, at) =
                 self.typed_value(&key).map_err(|stop| stop.within(|| format!("key {}", quote(&key))))?;
-            self.check_size(start)?;
+            check_size(self.cursor.at(), start)?;
             metadata.push(&key, value, Some(at));
         }
         Ok(metadata)
-    }
-
-    /// Checks that the metadata up to here, of which the last field began `at`, are no more than anyone needs.
-    fn check_size(&self, at: u64) -> Result<()> {
-        if self.cursor.at() <= limits::METADATA {
-            return Ok(());
-        }
-        let message = format!("the metadata take more than {} bytes", limits::METADATA);
-        Err(Error::malformed("metadata", message).at(at))
     }
 
     fn key(&mut self) -> Read<String> {
@@ -229,6 +220,7 @@ impl Parser<'_> {
         let count = self.cursor.check_count(count, size, limits::ARRAY, count_at, "array length")? as u64;
         let start = self.cursor.at();
         // Checked above: `count × size` bytes are left.
+        check_size(start + count * size, count_at)?;
         let range = self.cursor.skip(count * size, "array")?;
         let bytes = self.buffer.slice(range).unwrap_or_default();
         if element == ValueType::Bool
@@ -249,10 +241,12 @@ impl Parser<'_> {
         starts.push(0);
         for i in 0..count {
             let at = self.cursor.at();
-            self.cursor
-                .string(limits::STRING, "string")
-                .map_err(|stop| stop.within(|| format!("array element {i}")))?;
-            self.check_size(at)?;
+            if !self.cursor.skip_string(limits::STRING) {
+                self.cursor
+                    .string(limits::STRING, "string")
+                    .map_err(|stop| stop.within(|| format!("array element {i}")))?;
+            }
+            check_size(self.cursor.at(), at)?;
             // At most `limits::METADATA`, which fits.
             starts.push((self.cursor.at() - start) as u32);
         }
@@ -290,6 +284,14 @@ impl Parser<'_> {
         }
         Ok(tensors)
     }
+}
+
+/// Checks that metadata up to byte `end`, of which the last field began `at`, are no more than anyone needs.
+fn check_size(end: u64, at: u64) -> Result<()> {
+    if end <= limits::METADATA {
+        return Ok(());
+    }
+    Err(Error::malformed("metadata", format!("they take more than {} bytes", limits::METADATA)).at(at))
 }
 
 fn check_version(version: u32) -> Result<()> {

@@ -29,8 +29,8 @@ pub(super) struct Source {
     path: Option<PathBuf>,
 }
 
-/// How much is read at first.
-const PREFIX: u64 = 1 << 20;
+/// How much is read at first: more than the metadata of nearly all models.
+const PREFIX: u64 = 16 << 20;
 
 impl Source {
     /// The whole file in memory.
@@ -63,7 +63,7 @@ impl Source {
                 Ok(description) => break (prefix, description),
                 Err(Stop::Bad(error)) => return Err(error),
                 // What is needed is more than there was, so this ends at `total` at the latest.
-                Err(Stop::Short(needed)) => wanted = needed.max(wanted + wanted / 2).min(total),
+                Err(Stop::Short(needed)) => wanted = needed.max(2 * wanted).min(total),
             }
         };
         let (start, end) = (description.data_start, description.data_end);

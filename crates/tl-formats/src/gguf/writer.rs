@@ -171,13 +171,26 @@ impl Writer {
         out.extend(self.version.to_le_bytes());
         out.extend((self.tensors.len() as u64).to_le_bytes());
         out.extend((self.metadata.len() as u64).to_le_bytes());
+        if self.metadata.len() as u64 > limits::ENTRIES {
+            return Err(Error::malformed(
+                "metadata",
+                format!("a file holds at most {} entries", limits::ENTRIES),
+            ));
+        }
         for entry in self.metadata.entries() {
             if entry.key().is_empty() || entry.key().len() as u64 > limits::KEY {
                 return Err(entry.error(format!("a key has 1 to {} bytes", limits::KEY)));
             }
+            check_value(entry.value()).map_err(|message| entry.error(message))?;
             put_string(&mut out, entry.key().as_bytes());
             out.extend((entry.value().value_type() as u32).to_le_bytes());
             put_value(&mut out, entry.value());
+        }
+        if out.len() as u64 > limits::METADATA {
+            return Err(Error::malformed(
+                "metadata",
+                format!("they take more than {} bytes", limits::METADATA),
+            ));
         }
         let overflow = || Error::malformed("data", "the tensors take more bytes than can be counted");
         let mut offset = 0u64;
@@ -254,6 +267,26 @@ impl<W: Write> Stream<W> {
         while self.tensors.get(self.current).is_some_and(|t| t.bytes == 0) {
             self.current += 1;
         }
+    }
+}
+
+/// Checks what only single values can break: the length of strings and the depth of arrays.
+fn check_value(value: &Value) -> std::result::Result<(), String> {
+    let long = |bytes: &[u8]| bytes.len() as u64 > limits::STRING;
+    let lists = |array: &Array| array.strings().is_some_and(|strings| strings.iter().any(long));
+    let nested = |array: &Array| array.arrays().is_some();
+    let (deep, long) = match value {
+        Value::String(bytes) => (false, long(bytes)),
+        Value::Array(array) => {
+            let inner = array.arrays().unwrap_or_default();
+            (inner.iter().any(nested), lists(array) || inner.iter().any(lists))
+        }
+        _ => (false, false),
+    };
+    match (deep, long) {
+        (true, _) => Err("arrays nest deeper than 2".into()),
+        (_, true) => Err(format!("a string is longer than {} bytes", limits::STRING)),
+        _ => Ok(()),
     }
 }
 

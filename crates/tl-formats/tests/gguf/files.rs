@@ -6,7 +6,7 @@ use tl_formats::gguf::{File, Metadata, OpenOptions, Writer};
 use tl_formats::{Error, ErrorKind};
 use tl_tensor::{Buffer, Tensor};
 
-use crate::image::{Folder, Image};
+use crate::image::*;
 
 /// What both ways of opening answer; they must agree.
 fn open_error(path: &std::path::Path) -> Error {
@@ -104,6 +104,22 @@ fn case_71_shortened_after_opening() {
     assert!(error.to_string().contains("shortened to 100 bytes"), "{error}");
     assert!(mapped.check().all(|check| check.is_err()));
     assert_eq!(read.tensor("a").expect("bytes that were read").to_f32(), [0.0, 1.0, 2.0, 3.0]);
+}
+
+#[test]
+fn metadata_larger_than_what_is_read_at_first() {
+    let mut image = Image::small();
+    image.entries.push(entry("big", ARRAY, &array(U8, 20 << 20, &vec![7; 20 << 20])));
+    image.entries.push(strings("many", &["word"; 1000]));
+    image.entries.push(entry("bigger", ARRAY, &array(U64, 2 << 20, &vec![7; 16 << 20])));
+    let folder = Folder::new();
+    let path = folder.write("model.gguf", &image.bytes());
+    let [mapped, read] =
+        [true, false].map(|map| File::open_with(&path, OpenOptions { map }).expect("a large file"));
+    assert_eq!(mapped.metadata(), read.metadata());
+    assert_eq!(mapped.tensors(), read.tensors());
+    assert_eq!(read.metadata().get::<&[u8]>("general.architecture"), Ok(&b"test"[..]));
+    assert_eq!(read.tensor("a").expect("its tensor").to_f32(), [0.0, 1.0, 2.0, 3.0]);
 }
 
 /// Part `number` (from 0) of a model of `count` parts, with a tensor of its own.

@@ -143,6 +143,7 @@ fn case_77_heads() {
     accepts(&model);
     accepts(&with("test.attention.head_count", Array::from(&[4u32, 0][..])));
     refuses("test.attention.head_count", [Array::from(&[4u32, 1 << 20][..])], "element 1");
+    refuses("test.attention.head_count", [Array::from(&[4u32][..])], "1 elements for 2 blocks");
 }
 
 #[test]
