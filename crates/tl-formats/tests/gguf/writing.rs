@@ -139,9 +139,10 @@ fn what_could_not_be_read_is_not_written() {
     assert!(writer.announce("t", &[31], DType::Q8_0).is_err());
     writer.tensor("t", &one).expect("a sound tensor");
     assert!(writer.tensor("t", &one).is_err());
-    for (key, value) in
-        [("", Value::U8(1)), ("general.alignment", 3u32.into()), ("general.alignment", "32".into())]
-    {
+    let deep = (0..2).fold(Array::from(&[1u8][..]), |array, _| Array::from_arrays(vec![array]));
+    let long = Value::String(vec![b'x'; (16 << 20) + 1]);
+    let values = [("", Value::U8(1)), ("general.alignment", 3u32.into()), ("general.alignment", "32".into())];
+    for (key, value) in values.into_iter().chain([("k", deep.into()), ("k", long)]) {
         let mut metadata = Metadata::new();
         metadata.set(key, value);
         assert!(Writer::new(metadata).write_to(Vec::new()).is_err());
