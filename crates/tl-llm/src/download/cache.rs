@@ -155,7 +155,7 @@ impl Record {
     }
 
     fn path(target: &Path) -> PathBuf {
-        with_suffix(target, ".json")
+        with_suffix(target, ".sha256.json")
     }
 }
 

@@ -66,7 +66,7 @@ impl Client {
             let reason = format!("is `{endpoint}`, but must be an address like https://huggingface.co");
             return Err(Failure::BadSetting { variable: "HF_ENDPOINT", reason });
         };
-        let token = options.token.as_deref().map(token_header).transpose()?;
+        let token = options.token.as_ref().map(|token| bearer(token.reveal())).transpose()?;
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -166,7 +166,7 @@ impl Origin {
 }
 
 /// `Bearer TOKEN`, kept out of debug output.
-fn token_header(token: &str) -> Result<HeaderValue, Failure> {
+fn bearer(token: &str) -> Result<HeaderValue, Failure> {
     let plain = token.bytes().all(|byte| byte.is_ascii_graphic());
     let header = HeaderValue::try_from(format!("Bearer {token}")).ok().filter(|_| plain);
     let mut header = header.ok_or_else(|| Failure::BadSetting {

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use crate::catalogue::{Entry, WheelSource};
 use cache::Expected;
 pub use error::{Attempt, Failure, FetchError};
-pub use options::{FetchOptions, Timeouts};
+pub use options::{FetchOptions, Timeouts, Token};
 pub use progress::{Phase, Progress, Report};
 pub use spec::{HubFile, Spec};
 
@@ -120,7 +120,8 @@ fn fetch_wanted(wanted: &Wanted, options: &FetchOptions, report: Report) -> Resu
         return done();
     }
     let lock = cache::lock(target, &wanted.what, report)?;
-    if lock.waited {
+    if lock.waited || cached == Err(Failure::Absent) {
+        // Another process may have been faster.
         cached = cache::look_up(target, *expected, options.verify, report);
     }
     let Err(failure) = cached else { return done() };

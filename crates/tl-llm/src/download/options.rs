@@ -3,6 +3,7 @@
 //! The invariant: nothing else in this module reads an environment variable, so a test can set everything.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ pub struct FetchOptions {
     /// Base address of the hub. Default `https://huggingface.co`.
     pub endpoint: String,
     /// Token for the hub, sent to the endpoint's host and to no other.
-    pub token: Option<String>,
+    pub token: Option<Token>,
     /// Do not ask the hub.
     pub offline: bool,
     /// Use the proxy that the environment names (HTTPS_PROXY, ALL_PROXY, NO_PROXY). Default yes.
@@ -33,6 +34,10 @@ pub struct FetchOptions {
     pub timeouts: Timeouts,
 }
 
+/// A secret that debug output does not show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
 /// Bounds on waiting. A transfer that goes on may take as long as it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -45,6 +50,23 @@ pub struct Timeouts {
     /// Between two pieces of a body, and of a Python process that no longer makes progress. Default 60 s
     /// for the first, five times as long for the second.
     pub stall: Duration,
+}
+
+impl Token {
+    /// The token of this text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Token(text.into())
+    }
+
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
 }
 
 impl Default for Timeouts {
@@ -107,7 +129,7 @@ impl FetchOptions {
         if let Some(endpoint) = text("HF_ENDPOINT").filter(|e| !e.is_empty()) {
             options.endpoint = endpoint;
         }
-        options.token = text("HF_TOKEN").filter(|token| !token.is_empty());
+        options.token = text("HF_TOKEN").filter(|token| !token.is_empty()).map(Token);
         options.offline = text("HF_HUB_OFFLINE").is_some_and(|value| is_true(&value));
         options.certificates = lookup("SSL_CERT_FILE").map(PathBuf::from);
         options.proxy_from_env = true;
@@ -174,7 +196,8 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(given.endpoint, "https://mirror.example");
-        assert_eq!(given.token.as_deref(), Some("hf_abc"));
+        assert_eq!(given.token, Some(Token::new("hf_abc")));
+        assert!(!format!("{given:?}").contains("hf_abc"));
         assert!(given.offline);
         let plain = options(&[("TL_HOME", "/tl"), ("HF_HUB_OFFLINE", "0"), ("HF_TOKEN", "  ")]).unwrap();
         assert_eq!(

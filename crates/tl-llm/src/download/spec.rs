@@ -95,6 +95,7 @@ impl HubFile {
         check_part("repository", repo)?;
         revision.split('/').try_for_each(|part| check_part("revision", part))?;
         file.split('/').try_for_each(|part| check_part("file", part))?;
+        check_ending(file)?;
         Ok(HubFile { owner: owner.into(), repo: repo.into(), revision: revision.into(), file: file.into() })
     }
 
@@ -155,6 +156,17 @@ fn check_part(kind: &str, part: &str) -> Result<(), String> {
     Err(format!("a part of its {kind} {reason}; write hf:OWNER/REPO/FILE.gguf"))
 }
 
+/// Refuses names that the cache keeps for what it puts beside a file.
+fn check_ending(file: &str) -> Result<(), String> {
+    const KEPT: [&str; 5] = [".part", ".part.json", ".sha256.json", ".lock", ".wheel"];
+    match KEPT.iter().find(|ending| file.ends_with(**ending)) {
+        None => Ok(()),
+        Some(ending) => {
+            Err(format!("a file that ends in {ending} is not taken; write hf:OWNER/REPO/FILE.gguf"))
+        }
+    }
+}
+
 /// Percent-encodes all but the characters that RFC 3986 calls unreserved.
 fn encode(part: &str) -> String {
     let mut out = String::with_capacity(part.len());
@@ -181,6 +193,10 @@ fn bad_spec(spec: &str, reason: String) -> FetchError {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Component;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn hub(spec: &str) -> HubFile {
@@ -241,6 +257,8 @@ mod tests {
             "hf:a/b/c.gguf@..",
             "hf:a/b/c.gguf@",
             "hf:a/b@v/c.gguf@w",
+            "hf:a/b/c.gguf.part",
+            "hf:a/b/c.gguf.sha256.json",
         ] {
             let message = Spec::parse(spec).unwrap_err().to_string();
             assert!(
@@ -249,6 +267,18 @@ mod tests {
             );
         }
         assert!(Spec::parse(&format!("hf:a/b/{}", "x".repeat(256))).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_hub_file_stays_below_the_cache(spec in "hf:[a./\\\\@%~ \0-\x1f:é]{0,40}") {
+            if let Ok(Spec::Hub(file)) = Spec::parse(&spec) {
+                let path = file.cache_path();
+                prop_assert!(path.components().all(|part| matches!(part, Component::Normal(_))), "{path:?}");
+                prop_assert!(path.components().count() >= 5);
+                prop_assert!(!file.url_path().contains("..") || !file.url_path().split('/').any(|p| p == ".."));
+            }
+        }
     }
 
     #[test]

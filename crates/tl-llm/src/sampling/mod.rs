@@ -1,6 +1,6 @@
 //! Sampling: from the logits of a step to the next token.
 //!
-//! The chain runs in llama.cpp's order, each stage a function over one reused candidate buffer:
+//! The chain runs in the order of ggml's command-line tools, each stage a function over one reused candidate buffer:
 //!
 //! ```text
 //! logits → logit bias → penalties → top-k → typical → top-p → min-p → temperature → draw

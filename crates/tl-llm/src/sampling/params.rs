@@ -1,11 +1,12 @@
-//! The parameters of sampling, with llama.cpp's defaults, and the check of their ranges.
+//! The parameters of sampling, with the defaults of ggml's command-line tools, and the check of their ranges.
 //!
 //! The invariant: a [`Sampler`](super::Sampler) holds checked parameters only, so no stage has to think
 //! about NaN, a negative probability or a penalty of zero.
 
 use thiserror::Error;
 
-/// What the sampler's chain does; [`Default`] gives llama.cpp's defaults (`common_params_sampling`).
+/// What the sampler's chain does; [`Default`] gives the defaults of ggml's command-line tools
+/// (`common_params_sampling` there).
 #[derive(Clone, Debug, PartialEq)]
 pub struct SamplingParams {
     /// Divides the logits before the draw; 0 or less takes the most probable token. Default 0.8.

@@ -1,7 +1,7 @@
 //! The stages of the chain, each a function over the candidate buffer.
 //!
 //! Every stage keeps at least one candidate, allocates nothing, and does nothing at its neutral value. The
-//! formulas are those of llama.cpp's samplers of the same names; the sums are in f64 and the exponentials
+//! formulas are those of ggml's samplers of the same names; the sums are in f64 and the exponentials
 //! our own, so that results are the same on every platform.
 
 use super::candidates::{Candidate, Candidates, compare};

@@ -32,7 +32,8 @@ pub struct StopStep<'a> {
 #[derive(Clone, Debug)]
 struct Stop {
     text: String,
-    /// `fallback[i]` is the length of the longest proper border of the first `i + 1` bytes.
+    /// `fallback[i]` is how many of the first `i + 1` bytes, but not all of them, stand at their beginning and at
+    /// their end alike.
     fallback: Vec<usize>,
     /// How many bytes of `text` the input so far ends with.
     matched: usize,

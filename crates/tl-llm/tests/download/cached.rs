@@ -72,7 +72,7 @@ fn a_damaged_record_is_passed_over() {
     let server = Server::start(|_| Reply::ok(&gguf(10_000, 3)));
     let path = get_from(&server, &folder).unwrap();
     for text in ["", "{", "[]", "{\"sha256\": 5, \"size\": \"x\"}", "{\"sha256\": \"zz\", \"size\": 1}"] {
-        fs::write(path.with_file_name("model.gguf.json"), text).unwrap();
+        fs::write(path.with_file_name("model.gguf.sha256.json"), text).unwrap();
         get_from(&server, &folder).unwrap();
     }
     assert_eq!(server.requests().len(), 1);
@@ -88,7 +88,7 @@ fn a_damaged_note_beside_a_part_begins_anew() {
         fs::write(target(&folder).with_file_name("model.gguf.part.json"), text).unwrap();
         assert_eq!(fs::read(get_from(&server, &folder).unwrap()).unwrap(), gguf(10_000, 4));
         assert_eq!(server.requests()[0].range_start(), None, "{text}");
-        assert_eq!(leftovers(&target(&folder)), ["model.gguf", "model.gguf.json"]);
+        assert_eq!(leftovers(&target(&folder)), ["model.gguf", "model.gguf.sha256.json"]);
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use tl_llm::download::{Failure, Phase, resolve};
+use tl_llm::download::{Failure, Phase, Token, resolve};
 
 use crate::server::{Reply, Request, Server};
 use crate::{Folder, SPEC, attempts, get, get_from, gguf, last_failure, leftovers, options, sha256, target};
@@ -29,7 +29,7 @@ fn a_file_is_fetched_once_and_then_cached() {
     let path = get_from(&server, &folder).unwrap();
     assert_eq!(path, target(&folder));
     assert_eq!(fs::read(&path).unwrap(), body);
-    assert_eq!(leftovers(&path), ["model.gguf", "model.gguf.json"]);
+    assert_eq!(leftovers(&path), ["model.gguf", "model.gguf.sha256.json"]);
     assert_eq!(get_from(&server, &folder).unwrap(), path);
     let requests = server.requests();
     assert_eq!(requests.len(), 1, "the second time comes from the cache");
@@ -82,7 +82,7 @@ fn a_refusal_asks_for_a_token_and_then_for_another() {
     let mut options = options(&folder, &server.url());
     let without = get(&options).unwrap_err().to_string();
     assert!(without.contains("set HF_TOKEN"), "{without}");
-    options.token = Some("hf_secret".into());
+    options.token = Some(Token::new("hf_secret"));
     let error = get(&options).unwrap_err();
     let with = error.to_string();
     assert!(with.contains("the token in HF_TOKEN may not"), "{with}");
@@ -99,7 +99,7 @@ fn a_token_that_is_none_is_not_sent() {
     let folder = Folder::new();
     let server = Server::start(|_| Reply::status(404));
     let mut options = options(&folder, &server.url());
-    options.token = Some("hf_\r\nX-Evil: 1".into());
+    options.token = Some(Token::new("hf_\r\nX-Evil: 1"));
     let failure = last_failure(get(&options));
     assert!(matches!(failure, Failure::BadSetting { variable: "HF_TOKEN", .. }), "{failure:?}");
     assert!(server.requests().is_empty());
@@ -119,7 +119,7 @@ fn a_redirect_keeps_the_token_at_home() {
         _ => Reply::status(307).header("Location", "/moved/file"),
     });
     let mut options = options(&folder, &server.url());
-    options.token = Some("hf_secret".into());
+    options.token = Some(Token::new("hf_secret"));
     let path = get(&options).unwrap();
     assert_eq!(fs::read(path).unwrap(), body);
     let tokens = |server: &Server| -> Vec<bool> {
@@ -153,7 +153,7 @@ fn a_cut_off_transfer_goes_on_within_one_run() {
     });
     let path = get_from(&server, &folder).unwrap();
     assert_eq!(fs::read(&path).unwrap(), body);
-    assert_eq!(leftovers(&path), ["model.gguf", "model.gguf.json"]);
+    assert_eq!(leftovers(&path), ["model.gguf", "model.gguf.sha256.json"]);
     let requests = server.requests();
     assert_eq!(requests.len(), 2);
     assert_eq!(requests[1].header("range"), Some("bytes=200000-"));
@@ -184,7 +184,7 @@ fn a_cut_off_transfer_goes_on_in_the_next_run() {
     let path = get_from(&second, &folder).unwrap();
     assert_eq!(fs::read(&path).unwrap(), body);
     assert_eq!(second.requests()[0].range_start(), Some(123_456));
-    assert_eq!(leftovers(&path), ["model.gguf", "model.gguf.json"]);
+    assert_eq!(leftovers(&path), ["model.gguf", "model.gguf.sha256.json"]);
 }
 
 #[test]

