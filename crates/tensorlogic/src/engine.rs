@@ -1,0 +1,187 @@
+//! The engine: a backend, chosen once, and the evaluation of small graphs on it.
+//!
+//! An engine either plans graphs and runs the plans on a backend, or evaluates them node by node with the scalar
+//! reference: two treatments of a program that must give one answer. Generators need a backend; scripts run on either.
+
+use std::sync::Arc;
+
+use tl_exec::kernel::Plan;
+use tl_exec::reference;
+use tl_exec::run::{Backend, Executable, RunError};
+use tl_ir::{Graph, Op};
+
+use crate::error::Error;
+
+/// What runs graphs. Cloning it shares the backend and its threads.
+#[derive(Clone)]
+pub struct Engine {
+    treatment: Treatment,
+}
+
+#[derive(Clone)]
+enum Treatment {
+    Planned(Arc<dyn Backend>),
+    Reference,
+}
+
+/// A dense result of a graph: its sizes, slowest axis first, and its elements, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dense {
+    /// The sizes of its axes; none for a scalar.
+    pub shape: Vec<usize>,
+    /// Its elements.
+    pub data: Vec<f32>,
+}
+
+impl Engine {
+    /// An engine on the CPU with as many threads as the machine has cores, its instruction set found at run time.
+    pub fn cpu() -> Engine {
+        Self::cpu_with_threads(std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// An engine on the CPU with so many threads (at least one).
+    pub fn cpu_with_threads(threads: usize) -> Engine {
+        let _ = threads;
+        Self::with_backend(Arc::new(tl_exec::scalar::ScalarBackend))
+    }
+
+    /// An engine on any backend.
+    pub fn with_backend(backend: Arc<dyn Backend>) -> Engine {
+        Engine { treatment: Treatment::Planned(backend) }
+    }
+
+    /// The scalar reference, which defines what every program means and is slow.
+    pub fn reference() -> Engine {
+        Engine { treatment: Treatment::Reference }
+    }
+
+    /// What it runs on, as `cpu (avx2, 2 threads)`.
+    pub fn name(&self) -> String {
+        match &self.treatment {
+            Treatment::Planned(backend) => backend.name(),
+            Treatment::Reference => "scalar reference".to_owned(),
+        }
+    }
+
+    /// Makes a plan ready to run.
+    ///
+    /// # Errors
+    /// When its memory can't be had, or the engine is the reference, which knows no plans.
+    pub fn prepare(&self, plan: Arc<Plan>) -> Result<Box<dyn Executable>, Error> {
+        match &self.treatment {
+            Treatment::Planned(backend) => Ok(backend.prepare(plan)?),
+            Treatment::Reference => Err(Error::NoBackend),
+        }
+    }
+
+    /// Evaluates the results of a graph that has no stream. `arguments[n]` are the elements of argument `n`, in the order
+    /// of its node's axes.
+    ///
+    /// # Errors
+    /// When an argument has the wrong size, or memory can't be had.
+    pub fn evaluate(&self, graph: &Graph, arguments: &[&[f32]]) -> Result<Vec<Dense>, Error> {
+        check_arguments(graph, arguments)?;
+        match &self.treatment {
+            Treatment::Planned(backend) => evaluate_planned(&**backend, graph, arguments),
+            Treatment::Reference => Ok(evaluate_reference(graph, arguments)),
+        }
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::cpu()
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Engine({})", self.name())
+    }
+}
+
+fn evaluate_reference(graph: &Graph, arguments: &[&[f32]]) -> Vec<Dense> {
+    let wide: Vec<Vec<f64>> = arguments.iter().map(|a| a.iter().map(|&x| f64::from(x)).collect()).collect();
+    let narrow =
+        |v: reference::Value| Dense { shape: v.shape, data: v.data.iter().map(|&x| x as f32).collect() };
+    reference::evaluate(graph, &wide, 0).into_iter().map(narrow).collect()
+}
+
+fn evaluate_planned(backend: &dyn Backend, graph: &Graph, arguments: &[&[f32]]) -> Result<Vec<Dense>, Error> {
+    let planned = tl_exec::plan::plan(graph)?;
+    let mut executable = backend.prepare(planned.plan)?;
+    executable.run(&mut [], arguments)?;
+    let results = graph.outputs().iter().enumerate().map(|(number, output)| {
+        let shape = shape_of(graph, &output.axes);
+        let data = in_order(executable.plan(), number, executable.output(number), &shape);
+        Dense { shape, data }
+    });
+    Ok(results.collect())
+}
+
+/// The sizes of static axes. A graph that is evaluated has no others.
+fn shape_of(graph: &Graph, axes: &[tl_ir::AxisId]) -> Vec<usize> {
+    axes.iter().map(|&a| graph.extent(a).known().unwrap_or(0)).collect()
+}
+
+/// The elements of a result in the order of the axes that was asked for.
+fn in_order(plan: &Plan, number: usize, values: &[f32], shape: &[usize]) -> Vec<f32> {
+    let order = &plan.outputs[number].order;
+    if order.iter().enumerate().all(|(i, &at)| i == at) {
+        return values.to_vec();
+    }
+    // Stride of each asked-for axis in the buffer: the product of the sizes of the buffer's later axes.
+    let mut sizes = vec![1; order.len()];
+    for (&at, &size) in order.iter().zip(shape) {
+        sizes[at] = size;
+    }
+    let stride = |at: usize| sizes[at + 1..].iter().product::<usize>();
+    let strides: Vec<usize> = order.iter().map(|&at| stride(at)).collect();
+    permute(values, shape, &strides)
+}
+
+/// Copies elements that lie at the given strides into row-major order.
+pub(crate) fn permute(values: &[f32], shape: &[usize], strides: &[usize]) -> Vec<f32> {
+    let total: usize = shape.iter().product();
+    let mut out = Vec::with_capacity(total);
+    let mut at = vec![0; shape.len()];
+    let mut offset = 0;
+    for _ in 0..total {
+        out.push(values[offset]);
+        for axis in (0..shape.len()).rev() {
+            at[axis] += 1;
+            offset += strides[axis];
+            if at[axis] < shape[axis] {
+                break;
+            }
+            offset -= at[axis] * strides[axis];
+            at[axis] = 0;
+        }
+    }
+    out
+}
+
+fn check_arguments(graph: &Graph, arguments: &[&[f32]]) -> Result<(), Error> {
+    for (_, node) in graph.nodes() {
+        let Op::Input(number) = node.op else { continue };
+        let argument = number as usize;
+        let expected: usize = shape_of(graph, &node.axes).iter().product();
+        let found = arguments.get(argument).map_or(0, |a| a.len());
+        if found != expected {
+            return Err(RunError::ArgumentSize { argument, expected, found }.into());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_put_in_the_order_that_was_asked_for() {
+        // A buffer [2, 3] read as [3, 2].
+        assert_eq!(permute(&[0., 1., 2., 3., 4., 5.], &[3, 2], &[1, 3]), [0., 3., 1., 4., 2., 5.]);
+        assert_eq!(permute(&[7.0], &[], &[]), [7.0]);
+    }
+}

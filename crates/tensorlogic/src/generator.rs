@@ -1,0 +1,191 @@
+//! A generator: a function `(m, tok[p]) -> logits[p, v]` of a program, made ready to run against a model.
+//!
+//! ```text
+//! function + model ─trace→ graph ─derive, plan→ what is remembered, kernels ─prepare→ executable
+//! ```
+//!
+//! Nothing here knows what the equations say: which rows are remembered, and for how long, is derived from them.
+//!
+//! Invariant: a generator that exists fits its model: each weight was found, and the rows of logits are as wide as the vocabulary.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tl_exec::kernel::Plan;
+use tl_exec::plan::Planned;
+use tl_exec::run::Executable;
+use tl_ir::stream::Derived;
+use tl_ir::{Extent, Graph};
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::explain::Explanation;
+use crate::library;
+use crate::model::Model;
+use crate::program::Program;
+use crate::session::Session;
+
+/// A generator function, traced, planned and prepared. Clones share everything.
+#[derive(Clone)]
+pub struct Generator {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    model: Arc<Model>,
+    function: String,
+    planned: Planned,
+    executable: Arc<Mutex<Box<dyn Executable>>>,
+    vocabulary: usize,
+    limit: Option<usize>,
+}
+
+/// What may be chosen when a generator is made.
+#[derive(Clone, Debug, Default)]
+pub struct GeneratorOptions {
+    /// The function, where a program has several that generate.
+    pub function: Option<String>,
+    /// How many tokens a sequence may have, where that is not to be the model's own context length.
+    pub context: Option<usize>,
+}
+
+impl Generator {
+    /// The generator of a model by the equations that the library has for its architecture.
+    ///
+    /// # Errors
+    /// When the library has none, the model doesn't fit them, or memory can't be had.
+    pub fn new(engine: &Engine, model: Arc<Model>) -> Result<Generator, Error> {
+        let known: Vec<&str> = library::architectures().collect();
+        let architecture = model.architecture().unwrap_or_default();
+        let Some(served) = library::model_for(architecture) else {
+            return Err(unsupported(&model, architecture));
+        };
+        tl_formats::gguf::hyperparameters::check(model.file(), Some(&known))?;
+        let program = Program::library(served.file);
+        let options = GeneratorOptions { function: Some(served.function.to_owned()), context: None };
+        Self::with_program(engine, model, &program, &options)
+    }
+
+    /// The generator of a model by a person's own equations.
+    ///
+    /// # Errors
+    /// When the program has errors or no function that generates, the model doesn't fit it, or memory can't be had.
+    pub fn with_program(
+        engine: &Engine,
+        model: Arc<Model>,
+        program: &Program,
+        options: &GeneratorOptions,
+    ) -> Result<Generator, Error> {
+        let function = program.generator(options.function.as_deref())?;
+        let graph = program.trace_generator(&function, Arc::clone(&model))?;
+        let vocabulary = check_vocabulary(&graph, &model)?;
+        let planned = tl_exec::plan::plan(&graph).map_err(|e| program.plan_error(e))?;
+        let executable = Arc::new(Mutex::new(engine.prepare(Arc::clone(&planned.plan))?));
+        let limit = options.context.or(model.context_length());
+        let inner = Inner { engine: engine.clone(), model, function, planned, executable, vocabulary, limit };
+        Ok(Generator { inner: Arc::new(inner) })
+    }
+
+    /// An empty sequence.
+    pub fn session(&self) -> Session {
+        Session::new(self.clone())
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.inner.model
+    }
+
+    /// The name of the function.
+    pub fn function(&self) -> &str {
+        &self.inner.function
+    }
+
+    /// How many tokens the vocabulary has: the length of a row of logits.
+    pub fn vocabulary(&self) -> usize {
+        self.inner.vocabulary
+    }
+
+    /// How many tokens a sequence may have; `None` where neither the model nor the options say.
+    pub fn context_limit(&self) -> Option<usize> {
+        self.inner.limit
+    }
+
+    /// The graph that was planned.
+    pub fn graph(&self) -> &Graph {
+        &self.inner.planned.graph
+    }
+
+    /// What was derived of it.
+    pub fn derived(&self) -> &Derived {
+        &self.inner.planned.derived
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.inner.planned.plan
+    }
+
+    /// What is computed, remembered and read for each token.
+    pub fn explain(&self) -> Explanation {
+        Explanation::of(self)
+    }
+
+    pub(crate) fn shared_executable(&self) -> &Arc<Mutex<Box<dyn Executable>>> {
+        &self.inner.executable
+    }
+
+    pub(crate) fn executable(&self) -> MutexGuard<'_, Box<dyn Executable>> {
+        self.inner.executable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which result of the plan the logits are.
+    pub(crate) fn logits_output(&self) -> usize {
+        0
+    }
+}
+
+impl std::fmt::Debug for Generator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Generator({} of {})", self.inner.function, self.inner.model.name())
+    }
+}
+
+/// The length of a row of logits, which must be the number of tokens in the file's vocabulary if it has one.
+fn check_vocabulary(graph: &Graph, model: &Model) -> Result<usize, Error> {
+    let width = graph.outputs().first().and_then(|logits| match logits.axes[..] {
+        [row, v] if graph.extent(row) == Extent::Rows => graph.extent(v).known(),
+        _ => None,
+    });
+    let Some(width) = width else {
+        return Err(Error::Model(format!(
+            "the equations give no `logits[p, v]` of a known width for `{}`",
+            model.name()
+        )));
+    };
+    let tokens: Option<&tl_formats::gguf::Strings> =
+        model.metadata().opt("tokenizer.ggml.tokens").ok().flatten();
+    match tokens.map(|t| t.len()) {
+        Some(count) if count != width => Err(Error::Model(format!(
+            "`{}` has {count} tokens in its vocabulary, but the output matrix makes {width} logits",
+            model.name()
+        ))),
+        _ => Ok(width),
+    }
+}
+
+#[cold]
+fn unsupported(model: &Model, architecture: &str) -> Error {
+    let known: Vec<_> = library::architectures().collect();
+    Error::Model(format!(
+        "`{}` is of architecture `{}`, for which the library has no equations (it has: {}); give your own with `--with model.tl`",
+        model.name(),
+        tl_formats::escape(architecture),
+        known.join(", ")
+    ))
+}

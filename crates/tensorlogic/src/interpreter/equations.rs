@@ -1,0 +1,430 @@
+//! Equations in scripts: definitions that nothing computes until somebody reads them, and the results that are kept.
+//!
+//! ```text
+//! Y = step(W[i] X[i])     a definition of equations; traced, with all that it needs, when `Y` is read
+//! E = get_tensor(m, "x")  a definition by a function of scripts; evaluated when `E`, or an equation that needs it, is read
+//! ```
+//!
+//! A result is kept with the names of the variables that it was computed from, and forgotten when one of them changes or an
+//! equation is added.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use tl_sema::{Argument, OuterTensor, Program, Scope};
+use tl_syntax::ast::{self, Expr, Stmt};
+use tl_syntax::{Diagnostic, SourceMap, Span, SyntaxKind, codes};
+
+use super::Interpreter;
+use super::arithmetic::{run_failed, value_of};
+use super::calls::Given;
+use super::environment::Environment;
+use super::fault::{Eval, Interrupt, fault, not_available};
+use super::format;
+use super::function::Function;
+use super::value::Value;
+use crate::library;
+
+/// What equations define, and what was computed of it.
+#[derive(Debug, Default)]
+pub(super) struct Equations {
+    /// Functions of equations: the library's and the program's.
+    program: Program,
+    definitions: tl_sema::Definitions,
+    /// The equations by what they define, to find what a definition needs.
+    written: HashMap<Arc<str>, Vec<ast::Equation>>,
+    /// Definitions that functions of scripts compute.
+    scripted: HashMap<Arc<str>, Expr>,
+    /// Those that are being evaluated, to notice a circle.
+    going_on: Vec<Arc<str>>,
+    results: HashMap<Arc<str>, Kept>,
+}
+
+/// A result, and the variables that it was computed from.
+#[derive(Debug)]
+struct Kept {
+    value: Value,
+    read: BTreeSet<Arc<str>>,
+}
+
+/// The variables of a script as the checker sees them; it remembers which were asked for.
+struct Variables<'a> {
+    environment: &'a Environment,
+    results: &'a HashMap<Arc<str>, Kept>,
+    scripted: &'a HashMap<Arc<str>, Expr>,
+    /// Values under names that only this tracing knows.
+    own: &'a [(Arc<str>, Value)],
+    read: RefCell<BTreeSet<Arc<str>>>,
+}
+
+impl Equations {
+    /// The functions of the standard library, and no definitions.
+    pub fn with_library(sources: &mut SourceMap) -> Equations {
+        let mut equations = Equations::default();
+        for file in library::STD {
+            let source =
+                sources.add(format!("lib/{}", file.path), file.text).expect("the library's files are small");
+            for statement in tl_syntax::parse(&source).file().stmts() {
+                if let Stmt::Fn(decl) = statement {
+                    equations.define_function(&decl).expect("the library has no errors");
+                }
+            }
+        }
+        equations
+    }
+
+    /// Takes in a function.
+    pub fn define_function(&mut self, decl: &ast::FnDecl) -> Eval<()> {
+        let mut reader = tl_sema::reader::Reader::new(&mut self.program);
+        let function = reader.function(decl);
+        let found = std::mem::take(&mut reader.diagnostics);
+        if let Some(function) = function {
+            // What is wrong with a function of scripts is found when it runs.
+            let of_equations = function.script.is_none();
+            self.program.define(function);
+            if of_equations && found.iter().any(Diagnostic::is_error) {
+                return Err(found.into());
+            }
+        }
+        self.results.clear();
+        Ok(())
+    }
+
+    /// Whether equations, or functions of scripts, define a tensor of that name.
+    pub fn defines(&self, name: &str) -> bool {
+        self.definitions.defines(name) || self.scripted.contains_key(name)
+    }
+
+    /// The names that are defined.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        self.definitions.tensors().into_iter().chain(self.scripted.keys().cloned()).collect()
+    }
+
+    /// The names of functions of equations.
+    pub fn function_names(&self) -> Vec<Arc<str>> {
+        self.program.functions().map(|f| Arc::clone(&f.name.text)).collect()
+    }
+
+    /// Forgets the results that were computed from a variable.
+    pub fn forget_readers_of(&mut self, variable: &str) {
+        self.results.retain(|_, kept| !kept.read.contains(variable));
+    }
+
+    /// The definitions by functions of scripts that an expression needs, also through equations, in no order.
+    fn scripted_needs(&self, expr: &Expr) -> Vec<Arc<str>> {
+        let (mut seen, mut found) = (HashSet::new(), Vec::new());
+        let mut pending: Vec<tl_syntax::Node> = vec![expr.syntax().clone()];
+        while let Some(node) = pending.pop() {
+            for ident in node.descendants().filter(|n| n.kind() == SyntaxKind::Ident) {
+                let name: Arc<str> = ident.text().into();
+                if !seen.insert(Arc::clone(&name)) {
+                    continue;
+                }
+                if self.scripted.contains_key(&name) {
+                    found.push(Arc::clone(&name));
+                }
+                pending.extend(self.written.get(&name).into_iter().flatten().map(|e| e.syntax().clone()));
+            }
+        }
+        found
+    }
+}
+
+impl Interpreter {
+    /// Takes in an equation. Nothing is computed.
+    pub(super) fn define_equation(&mut self, equation: &ast::Equation) -> Eval<()> {
+        let Some(name) = equation.name() else {
+            return match equation.lhs() {
+                Some(lhs) => Err(not_available(lhs.span(), "an equation that writes a file")),
+                None => Ok(()),
+            };
+        };
+        if equation.args().is_some() {
+            let what = if name.as_str() == "file" { "an equation that writes a file" } else { "a relation" };
+            return Err(not_available(equation.span(), what));
+        }
+        let name: Arc<str> = name.as_str().into();
+        if let Some(rhs) = equation.rhs().filter(|rhs| equation.indexed().is_none() && self.is_scripted(rhs))
+        {
+            if self.equations.defines(&name) {
+                let message = format!("`{name}` is defined twice");
+                return Err(fault(codes::DEFINED_TWICE, equation.span(), message));
+            }
+            self.equations.scripted.insert(name, rhs);
+            return Ok(());
+        }
+        let found = self.equations.definitions.add_equation(equation);
+        self.equations.results.clear();
+        if found.iter().any(Diagnostic::is_error) {
+            return Err(found.into());
+        }
+        self.equations.written.entry(name).or_default().push(equation.clone());
+        Ok(())
+    }
+
+    pub(super) fn define_dims(&mut self, dim: &ast::DimDecl) -> Eval<()> {
+        let found = self.equations.definitions.add_dims(dim);
+        self.equations.results.clear();
+        if found.iter().any(Diagnostic::is_error) { Err(found.into()) } else { Ok(()) }
+    }
+
+    /// Whether the right side of an equation without indices is something that only scripts compute.
+    fn is_scripted(&self, rhs: &Expr) -> bool {
+        match rhs.unparenthesized() {
+            Expr::String(_)
+            | Expr::Interpolated(_)
+            | Expr::Dict(_)
+            | Expr::Closure(_)
+            | Expr::Tuple(_)
+            | Expr::Range(_) => true,
+            Expr::Call(call) if call.axes().is_none() => call.name().is_some_and(|name| {
+                let name = name.as_str();
+                let of_equations = tl_sema::builtins::names().any(|known| known == name);
+                match self.equations.program.function(name) {
+                    Some(function) => function.script.is_some(),
+                    None => !of_equations && self.builtins.contains_key(name),
+                }
+            }),
+            _ => false,
+        }
+    }
+
+    /// The value of a tensor that equations define, or of a definition by a function of scripts.
+    pub(super) fn eval_tensor(&mut self, name: &ast::NameExpr) -> Eval<Value> {
+        if let Some(kept) = self.equations.results.get(name.name()) {
+            return Ok(kept.value.clone());
+        }
+        if self.equations.scripted.contains_key(name.name()) {
+            return self.eval_scripted(name.name().into(), name.span());
+        }
+        let (value, read) = self.trace(&Expr::Name(name.clone()), &[])?;
+        self.equations.results.insert(name.name().into(), Kept { value: value.clone(), read });
+        Ok(value)
+    }
+
+    fn eval_scripted(&mut self, name: Arc<str>, span: Span) -> Eval<Value> {
+        if self.equations.going_on.contains(&name) {
+            let circle = format!("{} → {name}", self.equations.going_on.join(" → "));
+            return Err(fault(
+                codes::CYCLIC_DEFINITION,
+                span,
+                format!("the definition needs itself: {circle}"),
+            ));
+        }
+        let Some(expr) = self.equations.scripted.get(&name).cloned() else { return Ok(Value::Unit) };
+        self.equations.going_on.push(Arc::clone(&name));
+        let result = self.eval(&expr);
+        self.equations.going_on.pop();
+        let value = result?;
+        let descendants = expr.syntax().descendants();
+        let read = descendants.filter(|n| n.kind() == SyntaxKind::Ident).map(|n| n.text().into()).collect();
+        self.equations.results.insert(name, Kept { value: value.clone(), read });
+        Ok(value)
+    }
+
+    /// The value of an expression with indices of its own.
+    pub(super) fn eval_equation(&mut self, expr: &Expr) -> Eval<Value> {
+        Ok(self.trace(expr, &[])?.0)
+    }
+
+    /// Traces an expression and runs its graph; also gives the names of the variables that were read.
+    fn trace(&mut self, expr: &Expr, own: &[(Arc<str>, Value)]) -> Eval<(Value, BTreeSet<Arc<str>>)> {
+        let span = expr.span();
+        let mut read = BTreeSet::new();
+        for name in self.equations.scripted_needs(expr) {
+            if !self.equations.results.contains_key(&name) {
+                self.eval_scripted(Arc::clone(&name), span)?;
+            }
+            read.extend(
+                self.equations.results.get(&name).into_iter().flat_map(|kept| kept.read.iter().cloned()),
+            );
+        }
+        let Equations { program, definitions, results, scripted, .. } = &self.equations;
+        let variables =
+            Variables { environment: &self.environment, results, scripted, own, read: RefCell::default() };
+        let traced = tl_sema::trace_expr(program, definitions, &variables, expr, &self.limits.trace);
+        read.extend(variables.read.into_inner());
+        let traced = traced.map_err(Interrupt::from)?;
+        traced.warnings.iter().for_each(|w| self.warn_once(w));
+        let mut results = self.engine.evaluate(&traced.graph, &[]).map_err(|e| run_failed(e, span))?;
+        let dense =
+            results.pop().ok_or_else(|| fault(codes::RUN_FAILED, span, "the equations have no result"))?;
+        Ok((value_of(dense), read))
+    }
+
+    /// `Y?`: evaluates and prints.
+    pub(super) fn run_query(&mut self, statement: &ast::QueryStmt) -> Eval<()> {
+        let Some(target) = statement.target() else { return Ok(()) };
+        if let Expr::Call(call) = &target
+            && call.name().is_some_and(|name| self.is_unknown_function(name.as_str()))
+        {
+            return Err(not_available(target.span(), "a relation"));
+        }
+        let value = self.eval(&target)?;
+        let text = format::named(target.text().trim(), &value);
+        self.print(&format!("{text}\n"));
+        Ok(())
+    }
+
+    fn is_unknown_function(&self, name: &str) -> bool {
+        self.environment.get(name).is_none()
+            && !self.builtins.contains_key(name)
+            && self.equations.program.function(name).is_none()
+    }
+
+    /// Calls a function of equations with values: tensors are worked along their last axes, those before are mapped over.
+    pub(super) fn call_equations(
+        &mut self,
+        function: &Function,
+        given: Vec<Given>,
+        span: Span,
+    ) -> Eval<Value> {
+        self.call_library(&function.name(), given, span)
+    }
+
+    pub(super) fn call_library(&mut self, name: &str, given: Vec<Given>, span: Span) -> Eval<Value> {
+        let Some(function) = self.equations.program.function(name).cloned() else {
+            return Err(self.unknown_name(name, span));
+        };
+        let (text, own) = applied(&function, given, span)?;
+        let source = self
+            .sources
+            .add(format!("a call of {name}"), text)
+            .map_err(|e| Interrupt::from(e.to_diagnostic()))?;
+        let statements: Vec<Stmt> = tl_syntax::parse(&source).file().stmts().collect();
+        let [Stmt::Equation(equation), Stmt::Expr(result)] = &statements[..] else {
+            return Err(fault(
+                codes::CALL_FAILED,
+                span,
+                format!("`{name}` can't be called with these values"),
+            ));
+        };
+        let Some(result) = result.expr() else { return Ok(Value::Unit) };
+        let kept = self.equations.definitions.clone();
+        let found = self.equations.definitions.add_equation(equation);
+        let traced = if found.iter().any(Diagnostic::is_error) {
+            Err(found.into())
+        } else {
+            self.trace(&result, &own)
+        };
+        self.equations.definitions = kept;
+        match traced {
+            Ok((value, _)) => Ok(value),
+            Err(Interrupt::Fault(found)) => Err(at_call(*found, source.id(), span)),
+            Err(other) => Err(other),
+        }
+    }
+}
+
+/// An equation that applies a function to values, as text, with the names that the values have in it.
+///
+/// For `rms_norm(x[d], eps) -> [d]` and a matrix: `RESULT'[i0, d] = rms_norm(x'[i0, d.], eps')`.
+fn applied(
+    function: &tl_sema::Function,
+    given: Vec<Given>,
+    span: Span,
+) -> Eval<(String, Vec<(Arc<str>, Value)>)> {
+    let (mut arguments, mut own, mut mapped_axes) = (Vec::new(), Vec::new(), 0);
+    let mut next = 0;
+    for (name, value, at) in given {
+        let found = match &name {
+            Some(name) => function.params.iter().position(|p| p.name.text == *name),
+            None => {
+                next += 1;
+                Some(next - 1)
+            }
+        };
+        let Some(param) = found.and_then(|i| function.params.get(i)) else {
+            let message = format!("`{}` takes {} arguments", function.name.text, function.params.len());
+            return Err(fault(codes::ARGUMENT_COUNT, at, message));
+        };
+        let variable: Arc<str> = format!("{}'", param.name.text).into();
+        let worked = param.axes.as_deref().unwrap_or_default();
+        let value = match super::convert::to_tensor(&value) {
+            Ok(tensor) if !matches!(value, Value::Number(_) | Value::Bool(_)) => tensor.into(),
+            _ => value,
+        };
+        let rank = if let Value::Tensor(tensor) = &value { tensor.rank() } else { 0 };
+        let Some(mapped) = rank.checked_sub(worked.len()) else {
+            let message =
+                format!("`{}` works on {} axes and the tensor has {rank}", param.name.text, worked.len());
+            return Err(fault(codes::INDEX_COUNT, at, message));
+        };
+        mapped_axes = mapped_axes.max(mapped);
+        let indices =
+            (0..mapped).map(|i| format!("i{i}'")).chain(worked.iter().map(|axis| format!("{}.", axis.text)));
+        let indices: Vec<String> = indices.collect();
+        let reference = if indices.is_empty() {
+            variable.to_string()
+        } else {
+            format!("{variable}[{}]", indices.join(", "))
+        };
+        let label = name.map(|name| format!("{name}: ")).unwrap_or_default();
+        arguments.push(format!("{label}{reference}"));
+        own.push((variable, value));
+    }
+    let is_worked =
+        |axis: &str| function.params.iter().flat_map(|p| p.axes.iter().flatten()).any(|a| *a.text == *axis);
+    let results = function
+        .result_axes
+        .iter()
+        .map(|axis| if is_worked(&axis.text) { axis.text.to_string() } else { format!("{}.", axis.text) });
+    let left: Vec<String> = (0..mapped_axes).map(|i| format!("i{i}'")).chain(results).collect();
+    let left = if left.is_empty() { "RESULT'".to_owned() } else { format!("RESULT'[{}]", left.join(", ")) };
+    let call = format!("{}({})", function.name.text, arguments.join(", "));
+    let _ = span;
+    Ok((format!("{left} = {call}\nRESULT'\n"), own))
+}
+
+/// Findings about the text of a call, moved to where the call is written.
+#[cold]
+fn at_call(found: Vec<Diagnostic>, text: tl_syntax::SourceId, span: Span) -> Interrupt {
+    let moved = found.into_iter().map(|mut diagnostic| {
+        for label in &mut diagnostic.labels {
+            if label.span.source == text {
+                label.span = span;
+            }
+        }
+        diagnostic
+    });
+    moved.collect::<Vec<_>>().into()
+}
+
+impl Scope for Variables<'_> {
+    fn variable(&self, name: &str) -> Option<Argument> {
+        if let Some((_, value)) = self.own.iter().find(|(own, _)| **own == *name) {
+            return argument(name, value);
+        }
+        self.read.borrow_mut().insert(name.into());
+        if self.scripted.contains_key(name) {
+            return argument(name, &self.results.get(name)?.value);
+        }
+        argument(name, self.environment.get(name)?)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.environment.names().map(|n| n.to_string()).collect()
+    }
+}
+
+/// A value as equations see it; `None` for what has no meaning in them.
+fn argument(name: &str, value: &Value) -> Option<Argument> {
+    Some(match value {
+        Value::Number(n) => Argument::Number(*n),
+        Value::Bool(b) => Argument::Bool(*b),
+        Value::Str(text) => Argument::Str(text.clone()),
+        Value::Model(model) => Argument::Model(Arc::clone(model) as Arc<dyn tl_sema::Model>),
+        Value::Tensor(tensor) => Argument::Tensor(OuterTensor {
+            tensor: tensor.stored().clone(),
+            order: tensor.order().to_vec(),
+            name: name.into(),
+        }),
+        Value::List(items) => match super::convert::to_tensor(value) {
+            Ok(tensor) => return argument(name, &tensor.into()),
+            Err(_) => Argument::List(items.iter().map(|item| argument(name, item)).collect::<Option<_>>()?),
+        },
+        Value::Range(..) => return argument(name, &super::convert::to_tensor(value).ok()?.into()),
+        _ => return None,
+    })
+}

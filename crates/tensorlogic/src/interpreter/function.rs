@@ -1,0 +1,80 @@
+//! Functions of programs, as values.
+
+use std::sync::Arc;
+
+use tl_syntax::Span;
+use tl_syntax::ast;
+
+use super::value::Value;
+
+/// A function of a program, or a closure with what it saw.
+#[derive(Clone)]
+pub struct Function {
+    pub(crate) shape: Shape,
+    pub(crate) captured: Vec<(Arc<str>, Value)>,
+}
+
+/// Where a function is written.
+#[derive(Clone)]
+pub(crate) enum Shape {
+    Declared(ast::FnDecl),
+    Closure(ast::ClosureExpr),
+}
+
+impl Function {
+    pub(crate) fn declared(decl: ast::FnDecl) -> Function {
+        Function { shape: Shape::Declared(decl), captured: Vec::new() }
+    }
+
+    pub(crate) fn closure(closure: ast::ClosureExpr, captured: Vec<(Arc<str>, Value)>) -> Function {
+        Function { shape: Shape::Closure(closure), captured }
+    }
+
+    /// Its name, or `closure`.
+    pub fn name(&self) -> String {
+        match &self.shape {
+            Shape::Declared(decl) => decl.name().map_or_else(|| "fn".to_owned(), |n| n.as_str().to_owned()),
+            Shape::Closure(_) => "closure".to_owned(),
+        }
+    }
+
+    /// Where it is written.
+    pub fn span(&self) -> Span {
+        match &self.shape {
+            Shape::Declared(decl) => decl.name().map_or_else(|| decl.span(), |n| n.span()),
+            Shape::Closure(closure) => closure.span(),
+        }
+    }
+
+    pub(crate) fn params(&self) -> Vec<ast::Param> {
+        match &self.shape {
+            Shape::Declared(decl) => decl.params(),
+            Shape::Closure(closure) => closure.params(),
+        }
+    }
+
+    pub(crate) fn body(&self) -> Option<ast::FnBody> {
+        match &self.shape {
+            Shape::Declared(decl) => decl.body(),
+            Shape::Closure(closure) => closure.body(),
+        }
+    }
+
+    fn result(&self) -> Option<ast::FnResult> {
+        match &self.shape {
+            Shape::Declared(decl) => decl.result(),
+            Shape::Closure(closure) => closure.result(),
+        }
+    }
+
+    /// Whether it is made of equations: a parameter or the result declares axes. Such a function is traced, not interpreted.
+    pub(crate) fn is_equations(&self) -> bool {
+        self.params().iter().any(|p| p.indices().is_some()) || self.result().is_some()
+    }
+}
+
+impl std::fmt::Debug for Function {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "fn {}", self.name())
+    }
+}

@@ -1,0 +1,102 @@
+//! Imports: each file once, in no circle, within bounds.
+
+use std::collections::HashSet;
+
+use tl_syntax::ast;
+use tl_syntax::{Diagnostic, Span, codes};
+
+use super::Interpreter;
+use super::fault::{Eval, Interrupt, fault};
+use crate::library;
+use crate::loader::{LoadError, resolve};
+
+/// What was imported, and what is being imported.
+#[derive(Debug, Default)]
+pub(super) struct Imports {
+    done: HashSet<String>,
+    /// The files whose import is going on, outermost first.
+    going_on: Vec<String>,
+}
+
+impl Imports {
+    /// The file that is running: what paths are relative to. Empty for the program itself.
+    pub fn current(&self) -> &str {
+        self.going_on.last().map_or("", String::as_str)
+    }
+
+    /// Forgets the imports that an error ended.
+    pub fn unwind(&mut self) {
+        self.going_on.clear();
+    }
+
+    /// A path as a person at a terminal means it, without rules: absolute, or relative to the file that names it.
+    pub fn relative(path: &str, from: &str) -> String {
+        match from.rsplit_once('/') {
+            Some((folder, _)) if !path.starts_with('/') => format!("{folder}/{path}"),
+            _ => path.to_owned(),
+        }
+    }
+}
+
+impl Interpreter {
+    pub(super) fn run_import(&mut self, statement: &ast::ImportStmt) -> Eval<()> {
+        let Some(literal) = statement.path() else { return Ok(()) };
+        let (written, span) = (literal.value(), literal.span());
+        let path = self.import_path(&written).map_err(|e| not_loaded(&e, span))?;
+        if let Some(at) = self.imports.going_on.iter().position(|p| *p == path) {
+            return Err(circle(&self.imports.going_on[at..], &path, span));
+        }
+        if !self.imports.done.insert(path.clone()) {
+            return Ok(());
+        }
+        if self.imports.done.len() > self.limits.imports {
+            let message = format!("more than {} files are imported", self.limits.imports);
+            return Err(fault(codes::IMPORT_LIMIT, span, message));
+        }
+        if self.imports.going_on.len() >= self.limits.import_depth {
+            let message = format!("imports are nested deeper than {}", self.limits.import_depth);
+            return Err(fault(codes::IMPORT_LIMIT, span, message));
+        }
+        let bytes = match library::find(&path) {
+            Some(file) => file.text.as_bytes().to_vec(),
+            None => self.loader.read(&path).map_err(|e| not_loaded(&e, span))?,
+        };
+        let source = self
+            .sources
+            .add_bytes(&*path, &bytes)
+            .map_err(|e| Interrupt::from(e.to_diagnostic().label(span, "it is imported here")))?;
+        self.imports.going_on.push(path);
+        let result = self.deeper(span, |i| i.run_source(&source, false));
+        self.imports.going_on.pop();
+        result.map(|_| ())
+    }
+
+    fn import_path(&self, written: &str) -> Result<String, LoadError> {
+        if library::find(written).is_some() {
+            return Ok(written.to_owned());
+        }
+        if self.loader.is_open() {
+            return Ok(Imports::relative(written, self.imports.current()));
+        }
+        resolve(written, self.imports.current())
+    }
+}
+
+#[cold]
+fn not_loaded(error: &LoadError, span: Span) -> Interrupt {
+    let mut diagnostic = Diagnostic::error(codes::IMPORT_FAILED, span, error.to_string());
+    if let LoadError::Outside { .. } = error {
+        diagnostic = diagnostic.help("a program reads files of its own folder and of the folders in it");
+    }
+    diagnostic.into()
+}
+
+#[cold]
+fn circle(files: &[String], path: &str, span: Span) -> Interrupt {
+    let names: Vec<&str> = files.iter().map(String::as_str).chain([path]).collect();
+    fault(
+        codes::IMPORT_CYCLE,
+        span,
+        format!("the files import one another in a circle: {}", names.join(" → ")),
+    )
+}

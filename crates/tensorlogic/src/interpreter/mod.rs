@@ -1,0 +1,299 @@
+//! The interpreter of the scripting layer: statements, values, and equations that are evaluated on demand.
+//!
+//! ```text
+//! run(source):  parse → read functions and equations (order does not matter) → statements in order
+//! statement:    `let`, `:=`, loops, calls       evaluated over values
+//!               an equation                     defines; nothing is computed
+//!               `Y?`, a tensor that is read     traced to a graph, run by the engine, kept until something that it read changes
+//! ```
+//!
+//! The tree is walked as it was parsed. Values never contain themselves, every loop turn and call is counted against
+//! [`Limits`], and the walk runs on a stack that fits its greatest depth: no script can hang, overflow or panic.
+//!
+//! - [`value`], [`tensor`], [`convert`], [`format`](mod@format): values and how they print
+//! - [`builtin`], [`context`], `builtins/`: functions that are written in Rust, one table
+//! - `statements`, `expressions`, `operators`, `elements`, `calls`, `imports`: the walk
+//! - `equations`: definitions, tracing, and the results that are kept
+//! - `arithmetic`: operations on tensors as small graphs
+
+mod arithmetic;
+pub mod builtin;
+pub mod builtins;
+mod calls;
+pub mod context;
+pub mod convert;
+mod elements;
+mod environment;
+mod equations;
+mod expressions;
+mod fault;
+pub mod format;
+mod function;
+mod host;
+mod imports;
+mod limits;
+mod operators;
+mod statements;
+mod strings;
+pub mod tensor;
+pub mod value;
+
+use std::any::{Any, TypeId};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tl_syntax::{Diagnostic, SourceMap, Span, codes};
+
+pub use builtin::{Arguments, Builtin, CallError, Purity};
+pub use context::Context;
+pub use function::Function;
+pub use host::{CapturedHost, Host};
+pub use limits::Limits;
+pub use tensor::TensorValue;
+pub use value::{Dict, Key, Value};
+
+use crate::engine::Engine;
+use crate::error::{Diagnostics, Error};
+use crate::loader::Loader;
+use environment::Environment;
+use equations::Equations;
+use fault::{Eval, Interrupt};
+use imports::Imports;
+
+/// Runs scripts. What one program defines stays for the next, as in a dialogue.
+pub struct Interpreter {
+    engine: Engine,
+    loader: Arc<dyn Loader>,
+    host: Box<dyn Host>,
+    interrupt: Option<Arc<AtomicBool>>,
+    sources: SourceMap,
+    builtins: HashMap<&'static str, Builtin>,
+    environment: Environment,
+    equations: Equations,
+    imports: Imports,
+    arguments: Vec<String>,
+    limits: Limits,
+    raw_output: bool,
+    warned: HashSet<(&'static str, Span)>,
+    extensions: HashMap<TypeId, Box<dyn Any + Send>>,
+    steps: u64,
+    depth: usize,
+    calls: usize,
+}
+
+impl Interpreter {
+    /// An interpreter with the functions of the standard library and all of [`builtins`].
+    pub fn new(engine: Engine, loader: Arc<dyn Loader>, host: Box<dyn Host>) -> Interpreter {
+        let mut sources = SourceMap::new();
+        let equations = Equations::with_library(&mut sources);
+        Interpreter {
+            interrupt: host.interrupt(),
+            engine,
+            loader,
+            host,
+            sources,
+            builtins: builtins::all().map(|b| (b.name, b)).collect(),
+            environment: Environment::default(),
+            equations,
+            imports: Imports::default(),
+            arguments: Vec::new(),
+            limits: Limits::default(),
+            raw_output: false,
+            warned: HashSet::new(),
+            extensions: HashMap::new(),
+            steps: 0,
+            depth: 0,
+            calls: 0,
+        }
+    }
+
+    /// Adds a function to the language; one of the same name is replaced.
+    pub fn register(&mut self, builtin: Builtin) {
+        self.builtins.insert(builtin.name, builtin);
+    }
+
+    /// The functions that are written in Rust, by name.
+    pub fn builtins(&self) -> Vec<Builtin> {
+        let mut all: Vec<Builtin> = self.builtins.values().copied().collect();
+        all.sort_by_key(|b| b.name);
+        all
+    }
+
+    /// What `args()` gives.
+    pub fn set_arguments(&mut self, arguments: Vec<String>) {
+        self.arguments = arguments;
+    }
+
+    /// Bounds on what a script may do.
+    pub fn limits_mut(&mut self) -> &mut Limits {
+        &mut self.limits
+    }
+
+    /// Whether texts are printed with their control characters as they are, and not escaped.
+    pub fn set_raw_output(&mut self, raw: bool) {
+        self.raw_output = raw;
+    }
+
+    /// Gives a global variable a value.
+    pub fn define(&mut self, name: &str, value: impl Into<Value>) {
+        self.equations.forget_readers_of(name);
+        self.environment.define(name.into(), value.into());
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The texts that were run.
+    pub fn sources(&self) -> &SourceMap {
+        &self.sources
+    }
+
+    /// The host.
+    pub fn host_mut(&mut self) -> &mut dyn Host {
+        &mut *self.host
+    }
+
+    /// The host, given back.
+    pub fn into_host(self) -> Box<dyn Host> {
+        self.host
+    }
+
+    /// What a crate above keeps with the interpreter, made by its default when first asked for.
+    pub fn extension<T: Any + Send + Default>(&mut self) -> &mut T {
+        let any = self.extensions.entry(TypeId::of::<T>()).or_insert_with(|| Box::new(T::default()));
+        any.downcast_mut().expect("an extension is stored under its own type")
+    }
+
+    /// Runs a program and gives the value of its last statement, if that is an expression. `name` is for messages, and what
+    /// imports are relative to.
+    ///
+    /// # Errors
+    /// [`Error::Program`] with everything that is wrong with the program, or with what went wrong while it ran; what it had
+    /// done until then stays.
+    pub fn run(&mut self, name: &str, text: &str) -> Result<Value, Error> {
+        let source = match self.sources.add(name, text) {
+            Ok(source) => source,
+            Err(error) => return Err(self.program_error(vec![error.to_diagnostic()])),
+        };
+        self.run_added(source)
+    }
+
+    /// Runs a program from bytes that have yet to be found to be text.
+    ///
+    /// # Errors
+    /// As for [`Interpreter::run`].
+    pub fn run_bytes(&mut self, name: &str, bytes: &[u8]) -> Result<Value, Error> {
+        match self.sources.add_bytes(name, bytes) {
+            Ok(source) => self.run_added(source),
+            Err(error) => Err(self.program_error(vec![error.to_diagnostic()])),
+        }
+    }
+
+    fn run_added(&mut self, source: tl_syntax::Source) -> Result<Value, Error> {
+        (self.steps, self.depth, self.calls) = (0, 0, 0);
+        let result = self.on_a_large_stack(|interpreter| interpreter.run_source(&source, true));
+        self.environment.unwind();
+        self.imports.unwind();
+        result.map_err(|interrupt| self.program_error(interrupt.into_diagnostics()))
+    }
+
+    /// Runs `work` on a thread whose stack fits the deepest evaluation.
+    fn on_a_large_stack<T: Send>(&mut self, work: impl FnOnce(&mut Self) -> Eval<T> + Send) -> Eval<T> {
+        std::thread::scope(|scope| {
+            let builder =
+                std::thread::Builder::new().name("script".to_owned()).stack_size(limits::STACK_BYTES);
+            match builder.spawn_scoped(scope, || work(self)) {
+                Ok(thread) => match thread.join() {
+                    Ok(result) => result,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                },
+                Err(error) => {
+                    let message = format!("there is no memory for a script's stack: {error}");
+                    Err(Diagnostic::error_without_span(codes::CALL_DEPTH, message).into())
+                }
+            }
+        })
+    }
+
+    fn program_error(&self, list: Vec<Diagnostic>) -> Error {
+        Error::Program(Diagnostics { sources: self.sources.clone(), list })
+    }
+
+    /// Counts a turn of a loop or a call, and stops where somebody asked for it.
+    fn count_step(&mut self, span: Span) -> Eval<()> {
+        self.steps += 1;
+        if self.steps > self.limits.steps {
+            return Err(steps_exceeded(span, self.limits.steps));
+        }
+        if self.interrupt.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            return Err(interrupted(span));
+        }
+        Ok(())
+    }
+
+    /// Runs `work` one level deeper.
+    fn deeper<T>(&mut self, span: Span, work: impl FnOnce(&mut Self) -> Eval<T>) -> Eval<T> {
+        if self.depth >= limits::MAX_DEPTH {
+            return Err(too_deep(span));
+        }
+        self.depth += 1;
+        let result = work(self);
+        self.depth -= 1;
+        result
+    }
+
+    fn print(&mut self, text: &str) {
+        if self.raw_output {
+            self.host.print(text);
+        } else {
+            self.host.print(&format::without_controls(text));
+        }
+    }
+
+    /// Shows a warning, unless it was shown before.
+    fn warn_once(&mut self, diagnostic: &Diagnostic) {
+        let key = (diagnostic.code, diagnostic.primary_span().unwrap_or(Span::NONE));
+        if self.warned.insert(key) {
+            self.warn(diagnostic);
+        }
+    }
+
+    fn warn(&mut self, diagnostic: &Diagnostic) {
+        let list = vec![diagnostic.clone()];
+        let text = Diagnostics { sources: self.sources.clone(), list }.render(false);
+        self.host.warn(text.trim_end());
+    }
+}
+
+impl std::fmt::Debug for Interpreter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Interpreter({:?})", self.engine)
+    }
+}
+
+#[cold]
+fn steps_exceeded(span: Span, limit: u64) -> Interrupt {
+    Diagnostic::error(
+        codes::STEP_LIMIT,
+        span,
+        format!("the script took more than {limit} turns of loops and calls"),
+    )
+    .help("if it is meant to run that long, raise the limit `steps`")
+    .into()
+}
+
+#[cold]
+fn interrupted(span: Span) -> Interrupt {
+    Diagnostic::error(codes::INTERRUPTED, span, "interrupted").into()
+}
+
+#[cold]
+fn too_deep(span: Span) -> Interrupt {
+    let message = format!("evaluation is nested deeper than {} levels", limits::MAX_DEPTH);
+    Diagnostic::error(codes::CALL_DEPTH, span, message)
+        .help("does a function call itself without an end?")
+        .into()
+}

@@ -1,0 +1,223 @@
+//! A session: one sequence of tokens and what a generator remembers of it.
+//!
+//! Feeding tokens runs steps of the generator's plan over the session's state. A long prompt runs in chunks; the result
+//! depends neither on how it was cut nor on the number of threads. A session is a value: forking it shares the remembered
+//! rows, truncating it is a rewind.
+//!
+//! Invariant: after [`Session::reserve`], feeding one token at a time allocates nothing until the reserve is used up.
+
+use std::sync::Arc;
+
+use tl_exec::run::{Sequence, Wanted};
+use tl_exec::state::State;
+
+use crate::error::Error;
+use crate::generator::Generator;
+
+/// Rows of a step of a prompt. More rows share each read of the weights; this many make that cost vanish.
+const PROMPT_ROWS: usize = 256;
+
+/// Rows of a step whose logits are all wanted: each has one value a token of the vocabulary.
+const SCORED_ROWS: usize = 64;
+
+/// One sequence of a generator.
+pub struct Session {
+    generator: Generator,
+    state: State,
+    tokens: Vec<u32>,
+    /// The tokens of a step as numbers, kept so that a step allocates nothing.
+    inputs: Vec<f32>,
+    /// `[vocabulary]`: what the last token that was fed makes of the next one; empty before any.
+    logits: Vec<f32>,
+}
+
+impl Session {
+    /// The empty sequence of a generator.
+    pub(crate) fn new(generator: Generator) -> Session {
+        let state = State::new(generator.plan());
+        let logits = Vec::with_capacity(generator.vocabulary());
+        Session { generator, state, tokens: Vec::new(), inputs: Vec::new(), logits }
+    }
+
+    /// The generator.
+    pub fn generator(&self) -> &Generator {
+        &self.generator
+    }
+
+    /// How many tokens the sequence has.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// The tokens that were fed.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// The logits of the token after the last one, shape `[vocabulary]`; empty if nothing was fed since the session began or was
+    /// taken back.
+    pub fn logits(&self) -> &[f32] {
+        &self.logits
+    }
+
+    /// Bytes of the remembered rows, those that a fork shares included.
+    pub fn bytes(&self) -> usize {
+        self.state.bytes()
+    }
+
+    /// Sets memory aside for `tokens` more tokens, fed one at a time.
+    ///
+    /// # Errors
+    /// When there is not enough.
+    pub fn reserve(&mut self, tokens: usize) -> Result<(), Error> {
+        self.state.reserve(tokens);
+        self.tokens.reserve(tokens);
+        self.inputs.reserve(PROMPT_ROWS);
+        self.logits.reserve(self.generator.vocabulary().saturating_sub(self.logits.len()));
+        let stream = self.len() + tokens;
+        self.generator.executable().reserve(1, stream)?;
+        Ok(())
+    }
+
+    /// Appends tokens and gives the logits after the last of them, shape `[vocabulary]`. No tokens give the logits that
+    /// there are.
+    ///
+    /// # Errors
+    /// When a token is not in the vocabulary, the context is full, or memory can't be had; the sequence is then as it was.
+    pub fn feed(&mut self, tokens: &[u32]) -> Result<&[f32], Error> {
+        self.check(tokens)?;
+        let start = self.len();
+        let steps = tokens.len().div_ceil(PROMPT_ROWS);
+        for (step, chunk) in tokens.chunks(PROMPT_ROWS).enumerate() {
+            let wanted = if step + 1 == steps { Wanted::Last } else { Wanted::None };
+            self.step(chunk, wanted, start, |session, logits| {
+                session.logits.clear();
+                session.logits.extend_from_slice(logits);
+            })?;
+        }
+        Ok(&self.logits)
+    }
+
+    /// Appends tokens and shows the logits after each of them: `see(i, logits)` for `tokens[i]`, in order.
+    ///
+    /// # Errors
+    /// As for [`Session::feed`]; `see` may have been called for some tokens then.
+    pub fn feed_all_logits(
+        &mut self,
+        tokens: &[u32],
+        mut see: impl FnMut(usize, &[f32]),
+    ) -> Result<(), Error> {
+        self.check(tokens)?;
+        let (start, vocabulary) = (self.len(), self.generator.vocabulary());
+        for (step, chunk) in tokens.chunks(SCORED_ROWS).enumerate() {
+            self.step(chunk, Wanted::All, start, |session, logits| {
+                for (row, logits) in logits.chunks_exact(vocabulary).enumerate() {
+                    see(step * SCORED_ROWS + row, logits);
+                }
+                let last = &logits[logits.len() - vocabulary..];
+                session.logits.clear();
+                session.logits.extend_from_slice(last);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Makes the sequence these tokens: keeps what it has in common with them and feeds the rest, at least the last one, whose
+    /// logits it gives. This is how a chat keeps its past between turns.
+    ///
+    /// # Errors
+    /// As for [`Session::feed`].
+    pub fn continue_with(&mut self, tokens: &[u32]) -> Result<&[f32], Error> {
+        let shared = self.tokens.iter().zip(tokens).take_while(|(a, b)| a == b).count();
+        let keep = if shared == tokens.len() { shared.saturating_sub(1) } else { shared };
+        if keep < self.len() && self.truncate(keep).is_err() {
+            // A window has dropped rows: begin again.
+            self.truncate(0)?;
+        }
+        let from = self.len();
+        self.feed(&tokens[from..])
+    }
+
+    /// Takes the sequence back to its first `len` tokens; its logits are gone then, unless it is that long already.
+    ///
+    /// # Errors
+    /// When a window of the model has dropped rows that would be needed, or the sequence is shorter; nothing changes then.
+    pub fn truncate(&mut self, len: usize) -> Result<(), Error> {
+        if len == self.len() {
+            return Ok(());
+        }
+        if len == 0 {
+            self.state = State::new(self.generator.plan());
+        } else if !self.state.truncate(len) {
+            return Err(Error::Rewind { len });
+        }
+        self.tokens.truncate(len);
+        self.logits.clear();
+        Ok(())
+    }
+
+    /// A second sequence that begins as this one; what is remembered so far is shared.
+    #[must_use]
+    pub fn fork(&self) -> Session {
+        Session {
+            generator: self.generator.clone(),
+            state: self.state.clone(),
+            tokens: self.tokens.clone(),
+            inputs: Vec::new(),
+            logits: self.logits.clone(),
+        }
+    }
+
+    fn check(&self, tokens: &[u32]) -> Result<(), Error> {
+        let size = self.generator.vocabulary();
+        if let Some(&id) = tokens.iter().find(|&&id| id as usize >= size) {
+            return Err(Error::Token { id, size });
+        }
+        let asked = self.len() + tokens.len();
+        match self.generator.context_limit() {
+            Some(limit) if asked > limit => Err(Error::Context { limit, asked }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs one step and hands over the logits of the wanted rows. On failure, goes back to `start` tokens.
+    fn step(
+        &mut self,
+        chunk: &[u32],
+        wanted: Wanted,
+        start: usize,
+        done: impl FnOnce(&mut Self, &[f32]),
+    ) -> Result<(), Error> {
+        self.inputs.clear();
+        self.inputs.extend(chunk.iter().map(|&id| id as f32));
+        let executable = Arc::clone(self.generator.shared_executable());
+        // One uncontended lock a step, unless sessions of one generator are fed from several threads at once.
+        let mut executable = executable.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let sequence = Sequence { state: &mut self.state, rows: chunk.len(), wanted };
+        if let Err(error) = executable.run(&mut [sequence], &[&self.inputs]) {
+            drop(executable);
+            // The earlier chunks of this call are taken back; where a window forbids that, the sequence begins again.
+            if self.truncate(start).is_err() {
+                self.truncate(0)?;
+            }
+            return Err(error.into());
+        }
+        self.tokens.extend_from_slice(chunk);
+        if wanted != Wanted::None {
+            let output = self.generator.logits_output();
+            done(self, executable.output(output));
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Session({} tokens)", self.len())
+    }
+}
