@@ -192,10 +192,19 @@ impl Writer {
                 format!("they take more than {} bytes", limits::METADATA),
             ));
         }
+        self.put_descriptions(&mut out, alignment)?;
+        // Padding belongs to the data: a file without tensors ends here.
+        if !self.tensors.is_empty() {
+            out.resize(out.len().next_multiple_of(alignment as usize), 0);
+        }
+        Ok(out)
+    }
+
+    fn put_descriptions(&self, out: &mut Vec<u8>, alignment: u64) -> Result<()> {
         let overflow = || Error::malformed("data", "the tensors take more bytes than can be counted");
         let mut offset = 0u64;
         for tensor in &self.tensors {
-            put_string(&mut out, tensor.name.as_bytes());
+            put_string(out, tensor.name.as_bytes());
             out.extend((tensor.ne.len() as u32).to_le_bytes());
             tensor.ne.iter().for_each(|n| out.extend(n.to_le_bytes()));
             out.extend(tensor.dtype.info().ggml.unwrap_or(u32::MAX).to_le_bytes());
@@ -203,12 +212,7 @@ impl Writer {
             offset =
                 offset.checked_add(tensor.bytes).and_then(|n| round_up(n, alignment)).ok_or_else(overflow)?;
         }
-        // Padding belongs to the data: a file without tensors ends here.
-        if !self.tensors.is_empty() {
-            let padded = round_up(out.len() as u64, alignment).ok_or_else(overflow)?;
-            out.resize(padded as usize, 0);
-        }
-        Ok(out)
+        Ok(())
     }
 }
 
