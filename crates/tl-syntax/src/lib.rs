@@ -13,6 +13,7 @@
 pub mod ast;
 pub mod codes;
 mod diagnostic;
+pub mod fmt;
 mod kind;
 mod lexer;
 pub mod literal;

@@ -6,7 +6,7 @@
 
 use super::declarations::{dim_decl, fn_decl, learn_stmt, param_decl, relation_decl};
 use super::expr::{expected_expr, expr, is_glued_assignment, opt_expr, starts_steps, where_clause};
-use super::primary::{condition, if_expr};
+use super::primary::{condition, if_expr, looks_like_dict};
 use super::{Context, Parser};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -77,7 +77,7 @@ fn statement(p: &mut Parser) {
         ReturnKw => return_stmt(p, start),
         ImportKw => import_stmt(p, start),
         IfKw => if_expr(p) && finish(p, start, ExprStmt, true),
-        LBrace => block(p) && finish(p, start, ExprStmt, true),
+        LBrace if !looks_like_dict(p) => block(p) && finish(p, start, ExprStmt, true),
         Ident if p.at_word("main") && next.kind == LBrace => main_stmt(p, start),
         Ident if p.at_word("learn") && next.kind == LBrace => learn_stmt(p, start),
         Ident if next.newline => equation_or_expr(p, start),

@@ -1,8 +1,10 @@
 //! Tests of the grammar through its public entry: `parse`, the views, the formatter.
 
 mod expressions;
+mod formatting;
 mod hostile;
 mod lexical;
+mod properties;
 mod recovery;
 mod show;
 mod statements;

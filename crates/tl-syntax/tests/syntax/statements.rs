@@ -146,6 +146,7 @@ fn scripting() {
         "assert (a == b)\nassert a, \"no\"\nassert a, \"no\"\nassert (paren(a) == b)",
     );
     check("{ a() }", "{a()}");
+    check("{ \"a\": 1 }\nfn f() { { b: 1 } }", "{\"a\": 1}\nfn f() {{b: 1}}");
     check("a(); b(); c();", "a()\nb()\nc()");
     check("if a { b() } c()", "(if a {b()})\nc()");
 }
