@@ -50,6 +50,11 @@ impl Engine {
         Engine { treatment: Treatment::Planned(backend) }
     }
 
+    /// Plans that run in the plainest way: what each kernel means.
+    pub fn scalar() -> Engine {
+        Self::with_backend(Arc::new(tl_exec::scalar::ScalarBackend))
+    }
+
     /// The scalar reference, which defines what every program means and is slow.
     pub fn reference() -> Engine {
         Engine { treatment: Treatment::Reference }

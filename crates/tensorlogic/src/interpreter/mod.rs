@@ -75,6 +75,7 @@ pub struct Interpreter {
     arguments: Vec<String>,
     limits: Limits,
     raw_output: bool,
+    warnings: Vec<Diagnostic>,
     warned: HashSet<(&'static str, Span)>,
     extensions: HashMap<TypeId, Box<dyn Any + Send>>,
     steps: u64,
@@ -100,6 +101,7 @@ impl Interpreter {
             arguments: Vec::new(),
             limits: Limits::default(),
             raw_output: false,
+            warnings: Vec::new(),
             warned: HashSet::new(),
             extensions: HashMap::new(),
             steps: 0,
@@ -194,6 +196,7 @@ impl Interpreter {
 
     fn run_added(&mut self, source: tl_syntax::Source) -> Result<Value, Error> {
         (self.steps, self.depth, self.calls) = (0, 0, 0);
+        self.warnings.clear();
         let result = self.on_a_large_stack(|interpreter| interpreter.run_source(&source, true));
         self.environment.unwind();
         self.imports.unwind();
@@ -261,7 +264,13 @@ impl Interpreter {
         }
     }
 
+    /// The warnings since the last call, which the host has been shown.
+    pub fn take_warnings(&mut self) -> Vec<Diagnostic> {
+        std::mem::take(&mut self.warnings)
+    }
+
     fn warn(&mut self, diagnostic: &Diagnostic) {
+        self.warnings.push(diagnostic.clone());
         let list = vec![diagnostic.clone()];
         let text = Diagnostics { sources: self.sources.clone(), list }.render(false);
         self.host.warn(text.trim_end());
