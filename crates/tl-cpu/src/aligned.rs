@@ -47,6 +47,16 @@ impl<T: Plain> Aligned<T> {
         new
     }
 
+    /// `len` zeros; `None` if there is not enough memory.
+    pub(crate) fn try_zeros(len: usize) -> Option<Self> {
+        let lines = len.checked_mul(size_of::<T>())?.div_ceil(64);
+        let mut new = Self::default();
+        new.lines.try_reserve_exact(lines).ok()?;
+        new.lines.resize(lines, Line([0; 64]));
+        new.len = len;
+        Some(new)
+    }
+
     /// Makes the length at least `len`. Values before stay, new ones are 0. Never shrinks.
     pub(crate) fn grow(&mut self, len: usize) {
         if len > self.len {

@@ -5,12 +5,15 @@ use std::ops::Range;
 
 use tl_tensor::DType;
 
+use crate::kernels::attention::{Attend, run_join};
+use crate::kernels::einsum::RunEinsum;
 use crate::kernels::matmul::{
     FloatFn, FloatRows, IntegerFn, Out, QuantizedRows, RowWriter, Rows, Scratch, integer_kernel, run_float,
     run_quantize,
 };
-use crate::simd::Simd;
+use crate::kernels::tape::{RunLoop, RunTape};
 use crate::simd::portable::Portable;
+use crate::simd::{Simd, SimdFn};
 
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +33,11 @@ pub struct Kernels {
     pub(crate) quantize: fn(&[f32], usize, RowWriter),
     pub(crate) integer: fn(DType) -> Option<IntegerFn>,
     pub(crate) float: FloatFn,
+    pub(crate) loops: unsafe fn(RunLoop<'_>),
+    pub(crate) tape: unsafe fn(RunTape<'_>),
+    pub(crate) attend: unsafe fn(Attend<'_>),
+    pub(crate) join: fn(&mut [f32], &[f32]),
+    pub(crate) einsum: unsafe fn(RunEinsum<'_>),
 }
 
 /// A matrix of weights: `n` rows of `k` values, one after the other.
@@ -82,6 +90,7 @@ impl Kernels {
     }
 
     /// The table. The token is the proof that its entries may be called.
+    #[expect(unsafe_code, reason = "makes the entries of the table")]
     fn of<S: Simd>(isa: Isa, _token: S) -> Self {
         Self {
             isa,
@@ -89,6 +98,15 @@ impl Kernels {
             quantize: run_quantize::<S>,
             integer: integer_kernel::<S>,
             float: run_float::<S>,
+            // SAFETY: The caller vouches for the kernel, the table for the processor.
+            loops: |kernel| unsafe { run::<S, _>(kernel) },
+            // SAFETY: The caller vouches for the kernel, the table for the processor.
+            tape: |kernel| unsafe { run::<S, _>(kernel) },
+            // SAFETY: The caller vouches for the kernel, the table for the processor.
+            attend: |kernel| unsafe { run::<S, _>(kernel) },
+            join: run_join::<S>,
+            // SAFETY: The caller vouches for the kernel, the table for the processor.
+            einsum: |kernel| unsafe { run::<S, _>(kernel) },
         }
     }
 
@@ -133,7 +151,7 @@ impl Kernels {
         assert_eq!(weights.k, x.k(), "weights and activations are contracted over the same axis");
         let (rows, out) = check(weights, &columns, x.rows(), out, stride);
         // SAFETY: The sizes were checked, and `out` is borrowed exclusively.
-        unsafe { kernel(rows, columns, x, out, scratch) }
+        unsafe { kernel(rows, columns, x, 0..x.rows(), out, scratch) }
     }
 
     /// The same for weights of any type, with activations in `f32`, rows of `k` values.
@@ -157,6 +175,13 @@ impl Kernels {
         // SAFETY: The sizes were checked, and `out` is borrowed exclusively.
         unsafe { (self.float)(rows, weights.dtype, k, columns, x, out, scratch) }
     }
+}
+
+/// Runs a kernel whose safety the caller vouches for.
+#[expect(unsafe_code, reason = "an entry of the table of function pointers")]
+unsafe fn run<S: Simd, K: SimdFn<Output = ()>>(kernel: K) {
+    // SAFETY: The table that this is an entry of was made from a token.
+    unsafe { S::assume() }.vectorize(kernel);
 }
 
 impl fmt::Debug for Kernels {

@@ -8,10 +8,12 @@
 
 mod aligned;
 pub mod dispatch;
+pub mod executor;
 mod kernels;
 pub mod pool;
 mod simd;
 
 pub use dispatch::{Isa, Kernels, WeightView};
+pub use executor::CpuBackend;
 pub use kernels::matmul::{QuantizedRows, Scratch};
 pub use pool::Pool;

@@ -1,4 +1,356 @@
-//! The executor: runs plans of `tl_exec` on the CPU, with the kernels of this crate.
+//! The backend: a plan on this processor's threads and vectors.
 //!
-//! (Being written by the engineer of the executor: `src/executor/**` and `tests/executor*.rs` are theirs. Tapes, transcendental
-//! vectors beyond `kernels/math.rs`, attention, gather and einsum are built in here.)
+//! A plan is compiled once into tasks (`task`), which hold what can be known before a run: function pointers, sizes, the cut into
+//! parts. A step copies the arguments into the arena, runs the tasks in order, each as one fork-join or, where little is to be
+//! done, on the calling thread (`products`, `passes`, `attention`, `moves`), and advances the states.
+//!
+//! Invariants: the arena and all scratch memory grow only in [`Executable::reserve`] and when a step is larger than any before, so
+//! a steady state allocates nothing; how work is cut never changes the order of operations within an element.
+
+mod arena;
+mod attention;
+mod moves;
+mod passes;
+mod products;
+mod task;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tl_exec::kernel::{BufferId, Dim, Plan};
+use tl_exec::run::{Backend, Executable, RunError, Sequence};
+use tl_exec::state::State;
+
+use crate::aligned::Aligned;
+use crate::dispatch::{Isa, Kernels};
+use crate::kernels::attention::Memory;
+use crate::kernels::matmul::{QuantizedRows, Scratch};
+use crate::kernels::tape::{Buffers, Registers, Window};
+use crate::pool::Pool;
+use arena::{Arena, Room};
+use task::{Task, compile};
+
+/// The CPU backend.
+pub struct CpuBackend {
+    pool: Arc<Pool>,
+    isa: Isa,
+}
+
+impl CpuBackend {
+    /// The backend with `threads` threads (0: one a core) and the best instruction set that the processor has.
+    pub fn new(threads: usize) -> Self {
+        Self { pool: Arc::new(Pool::new(threads)), isa: Isa::detect() }
+    }
+
+    /// The same on an existing pool and with a given instruction set; `None` if the processor does not have it.
+    pub fn with(pool: Arc<Pool>, isa: Isa) -> Option<Self> {
+        Kernels::new(isa).map(|_| Self { pool, isa })
+    }
+
+    /// The threads.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+}
+
+impl Backend for CpuBackend {
+    fn name(&self) -> String {
+        let threads = self.pool.threads();
+        format!("cpu ({}, {threads} thread{})", self.isa, if threads == 1 { "" } else { "s" })
+    }
+
+    fn prepare(&self, plan: Arc<Plan>) -> Result<Box<dyn Executable>, RunError> {
+        let kernels =
+            Kernels::new(self.isa).expect("the instruction set was there when the backend was made");
+        let weights: Vec<_> = plan.weights.iter().map(|w| w.tensor.contiguous()).collect();
+        let machine = Machine {
+            workers: Workers::new(self.pool.threads()),
+            pool: Arc::clone(&self.pool),
+            kernels,
+            quantized: QuantizedRows::default(),
+            attends: Vec::new(),
+            partials: Aligned::default(),
+        };
+        let setup = compile(&plan, &plan.setup, &weights, &machine.kernels);
+        let tasks = compile(&plan, &plan.steps, &weights, &machine.kernels);
+        let mut run = Run {
+            tasks: tasks.into(),
+            machine,
+            arena: Arena::default(),
+            windows: Vec::new(),
+            whole: Window::default(),
+            times: None,
+            _weights: weights,
+            plan,
+        };
+        run.make_room(Room { rows: 1, wanted: 1, stream: 1 })?;
+        for (buffer, values) in &run.plan.constants {
+            run.arena.slice_mut(*buffer, values.len()).copy_from_slice(values);
+        }
+        run.machine.make_room(&run.plan, &setup, Room { rows: 0, wanted: 0, stream: 0 });
+        let whole = Window::default();
+        run.machine.run(
+            &run.plan,
+            &setup,
+            run.arena.buffers(),
+            Bracket { states: &mut [], windows: &mut [], whole: &whole },
+            None,
+        );
+        Ok(Box::new(run))
+    }
+}
+
+/// A plan that is ready to run.
+struct Run {
+    plan: Arc<Plan>,
+    /// What the tasks point into: tensors of files, in order.
+    _weights: Vec<tl_tensor::Tensor>,
+    tasks: Arc<[Task]>,
+    machine: Machine,
+    arena: Arena,
+    /// A window for each sequence of the step, and that of all their rows.
+    windows: Vec<Window>,
+    whole: Window,
+    times: Option<Vec<f64>>,
+}
+
+/// What tasks are run with.
+struct Machine {
+    pool: Arc<Pool>,
+    kernels: Kernels,
+    workers: Workers,
+    quantized: QuantizedRows,
+    attends: Vec<attention::Part>,
+    partials: Aligned<f32>,
+}
+
+/// The sequences that tasks are run for: all of a step, or one.
+struct Bracket<'a, 'b> {
+    states: &'a mut [Sequence<'b>],
+    windows: &'a mut [Window],
+    /// The rows of them all.
+    whole: &'a Window,
+}
+
+/// Memory of one thread.
+#[derive(Default)]
+struct Worker {
+    scratch: Scratch,
+    /// Products before their epilogue, `[weight][row][column]`.
+    products: Aligned<f32>,
+    registers: Registers,
+    attention: Memory,
+}
+
+/// Memory of all threads, each its own.
+struct Workers(Box<[std::cell::UnsafeCell<Worker>]>);
+
+// SAFETY: `get` asks that a worker's memory is used by one thread at a time.
+#[expect(unsafe_code, reason = "each thread uses the memory of its own number")]
+unsafe impl Sync for Workers {}
+
+impl Workers {
+    fn new(threads: usize) -> Self {
+        Self((0..threads).map(|_| Worker::default().into()).collect())
+    }
+
+    fn each(&mut self) -> impl Iterator<Item = &mut Worker> {
+        self.0.iter_mut().map(|cell| cell.get_mut())
+    }
+
+    /// The memory of worker `number`.
+    ///
+    /// # Safety
+    /// Nobody else uses it. A part of a fork-join may use that of its worker, once.
+    #[expect(unsafe_code, clippy::mut_from_ref, reason = "each thread uses the memory of its own number")]
+    unsafe fn get(&self, number: usize) -> &mut Worker {
+        // SAFETY: The caller vouches that the reference is the only one.
+        unsafe { &mut *self.0[number].get() }
+    }
+}
+
+impl Machine {
+    /// Runs `work` for each part: on all threads, or on this one if there is less to do than starting them would cost. `cost` is
+    /// about how many vector instructions it takes in all.
+    fn fork(&self, parts: usize, cost: usize, work: &(dyn Fn(usize, usize) + Sync)) {
+        const WORTH_A_FORK: usize = 4000;
+        if cost < WORTH_A_FORK {
+            (0..parts).for_each(|part| work(part, 0));
+        } else {
+            self.pool.run(parts, work);
+        }
+    }
+
+    /// How many parts to cut work into: several for each thread, so that a slow one holds up nobody, but none too small.
+    fn parts(&self, places: usize, cost: usize) -> usize {
+        const LEAST: usize = 1000;
+        (self.pool.threads() * 4).min(cost / LEAST + 1).min(places.max(1))
+    }
+}
+
+impl Executable for Run {
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn reserve(&mut self, rows: usize, stream: usize) -> Result<(), RunError> {
+        self.windows.reserve(rows);
+        self.make_room(Room { rows, wanted: rows, stream })
+    }
+
+    fn run(&mut self, sequences: &mut [Sequence<'_>], arguments: &[&[f32]]) -> Result<(), RunError> {
+        self.place(sequences)?;
+        self.take_arguments(arguments)?;
+        let bracket = Bracket { states: sequences, windows: &mut self.windows, whole: &self.whole };
+        let tasks = Arc::clone(&self.tasks);
+        self.machine.run(&self.plan, &tasks, self.arena.buffers(), bracket, self.times.as_deref_mut());
+        for sequence in sequences {
+            sequence.state.advance(sequence.rows);
+        }
+        Ok(())
+    }
+
+    fn output(&self, number: usize) -> &[f32] {
+        let buffer = self.plan.outputs[number].buffer;
+        let stream = self.windows.iter().map(|w| w.stream).max().unwrap_or(0);
+        self.arena.slice(buffer, length(&self.plan, buffer, &self.whole, stream))
+    }
+
+    fn times(&mut self) -> Vec<f64> {
+        match &mut self.times {
+            Some(times) => {
+                let taken = times.clone();
+                times.fill(0.0);
+                taken
+            }
+            None => Vec::new(),
+        }
+    }
+
+    fn trace(&mut self, on: bool) {
+        self.times = on.then(|| vec![0.0; self.plan.steps.len()]);
+    }
+}
+
+impl Run {
+    /// Finds the window of each sequence and writes the positions of the rows.
+    fn place(&mut self, sequences: &[Sequence<'_>]) -> Result<(), RunError> {
+        self.windows.clear();
+        let (mut row, mut want, mut stream) = (0, 0, 0);
+        for sequence in sequences {
+            let (rows, wanted) = (sequence.rows, sequence.wanted.count(sequence.rows));
+            let end = sequence.state.len() + rows;
+            self.windows.push(Window { rows: row..row + rows, wanted: want..want + wanted, stream: end });
+            (row, want, stream) = (row + rows, want + wanted, stream.max(end));
+        }
+        self.whole = Window { rows: 0..row, wanted: 0..want, stream: 0 };
+        self.make_room(Room { rows: row, wanted: want, stream })?;
+        for window in &self.windows {
+            let numbers = |range: &std::ops::Range<usize>| window.stream - range.len()..window.stream;
+            for (buffer, range) in
+                [(self.plan.positions, &window.rows), (self.plan.wanted_positions, &window.wanted)]
+            {
+                let Some(buffer) = buffer else { continue };
+                let to = &mut self.arena.slice_mut(buffer, range.end)[range.clone()];
+                to.iter_mut().zip(numbers(range)).for_each(|(to, position)| *to = position as f32);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_arguments(&mut self, arguments: &[&[f32]]) -> Result<(), RunError> {
+        let stream = self.windows.iter().map(|w| w.stream).max().unwrap_or(0);
+        let inputs = || self.plan.inputs.iter().enumerate().filter_map(|(n, buffer)| Some((n, (*buffer)?)));
+        for (argument, buffer) in inputs() {
+            let expected = length(&self.plan, buffer, &self.whole, stream);
+            let found = arguments.get(argument).map_or(0, |a| a.len());
+            if expected != found {
+                return Err(RunError::ArgumentSize { argument, expected, found });
+            }
+        }
+        for (argument, buffer) in inputs() {
+            let values = arguments[argument];
+            self.arena.slice_mut(buffer, values.len()).copy_from_slice(values);
+        }
+        Ok(())
+    }
+
+    /// Makes room for steps of this size. Does nothing if there was room before.
+    fn make_room(&mut self, room: Room) -> Result<(), RunError> {
+        let before = self.arena.room();
+        if self.arena.make_room(&self.plan, room)? || before.stream < room.stream {
+            let tasks = Arc::clone(&self.tasks);
+            self.machine.make_room(&self.plan, &tasks, self.arena.room());
+        }
+        Ok(())
+    }
+}
+
+impl Machine {
+    /// Runs tasks in order.
+    fn run(
+        &mut self,
+        plan: &Plan,
+        tasks: &[Task],
+        buffers: Buffers<'_>,
+        mut bracket: Bracket<'_, '_>,
+        mut times: Option<&mut [f64]>,
+    ) {
+        for (i, task) in tasks.iter().enumerate() {
+            let start = times.is_some().then(Instant::now);
+            self.run_task(plan, task, buffers, &mut bracket);
+            if let (Some(times), Some(start)) = (times.as_deref_mut(), start) {
+                times[i] += start.elapsed().as_secs_f64();
+            }
+        }
+    }
+
+    fn run_task(&mut self, plan: &Plan, task: &Task, buffers: Buffers<'_>, bracket: &mut Bracket<'_, '_>) {
+        match task {
+            Task::Product(product) => self.product(product, plan, buffers, bracket.whole),
+            Task::Pass(pass) => self.pass(pass, buffers, bracket.whole),
+            Task::Einsum(einsum) => self.einsum(einsum, buffers, bracket.whole),
+            Task::Attention(attention) => self.attention(attention, plan, buffers, bracket),
+            Task::Move(motion) => self.copy(motion, plan, buffers, bracket),
+            Task::PerSequence(tasks) => {
+                for i in 0..bracket.windows.len() {
+                    let whole = bracket.windows[i].clone();
+                    let (states, windows) = (&mut bracket.states[i..=i], &mut bracket.windows[i..=i]);
+                    self.run(plan, tasks, buffers, Bracket { states, windows, whole: &whole }, None);
+                }
+            }
+            Task::Scan(tasks) => self.scan(plan, tasks, buffers, bracket),
+        }
+    }
+
+    /// Runs tasks for each row of each sequence by itself.
+    fn scan(&mut self, plan: &Plan, tasks: &[Task], buffers: Buffers<'_>, bracket: &mut Bracket<'_, '_>) {
+        for i in 0..bracket.windows.len() {
+            let all = bracket.windows[i].clone();
+            let first_wanted = all.rows.end - all.wanted.len();
+            for row in all.rows.clone() {
+                let wanted = all.wanted.start + row.saturating_sub(first_wanted);
+                let whole = Window {
+                    rows: row..row + 1,
+                    wanted: wanted..wanted + usize::from(row >= first_wanted),
+                    stream: all.stream - (all.rows.end - row - 1),
+                };
+                bracket.windows[i] = whole.clone();
+                let (states, windows) = (&mut bracket.states[i..=i], &mut bracket.windows[i..=i]);
+                self.run(plan, tasks, buffers, Bracket { states, windows, whole: &whole }, None);
+            }
+            bracket.windows[i] = all;
+        }
+    }
+}
+
+/// How many values a buffer holds for the rows of a window.
+fn length(plan: &Plan, buffer: BufferId, window: &Window, stream: usize) -> usize {
+    let len = |dim: &Dim| if *dim == Dim::Stream { stream } else { window.range(*dim).len() };
+    plan.buffers[buffer.index()].dims.iter().map(len).product()
+}
+
+/// The state of a sequence, to read.
+fn state<'a>(bracket: &'a Bracket<'_, '_>, sequence: usize) -> &'a State {
+    bracket.states[sequence].state
+}

@@ -89,6 +89,33 @@ fn widen_f16(a: I) -> F {
     [_mm256_cvtph_ps(_mm256_castsi256_si128(packed)), _mm256_cvtph_ps(_mm256_extracti128_si256::<1>(packed))]
 }
 
+/// The sums of eight registers: lanes 4 apart, then 2, then 1. Lanes of several registers are brought together on the way.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn sum8(a: [__m256; 8]) -> [f32; 8] {
+    // Registers i and i + 4 in the two halves.
+    let (b0, b1) = (fold_pair(a[0], a[4]), fold_pair(a[1], a[5]));
+    let (b2, b3) = (fold_pair(a[2], a[6]), fold_pair(a[3], a[7]));
+    // Lanes 0 + 2 and 1 + 3 of two registers.
+    let c0 =
+        _mm256_add_ps(_mm256_shuffle_ps::<0b01_00_01_00>(b0, b1), _mm256_shuffle_ps::<0b11_10_11_10>(b0, b1));
+    let c1 =
+        _mm256_add_ps(_mm256_shuffle_ps::<0b01_00_01_00>(b2, b3), _mm256_shuffle_ps::<0b11_10_11_10>(b2, b3));
+    let sums =
+        _mm256_add_ps(_mm256_shuffle_ps::<0b10_00_10_00>(c0, c1), _mm256_shuffle_ps::<0b11_01_11_01>(c0, c1));
+    let mut out = [0.0; 8];
+    // SAFETY: The array has eight values.
+    unsafe { _mm256_storeu_ps(out.as_mut_ptr(), sums) };
+    out
+}
+
+/// Lanes 4 apart of `a` in the low half and of `b` in the high half.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn fold_pair(a: __m256, b: __m256) -> __m256 {
+    _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b))
+}
+
 /// Methods that apply one intrinsic to both registers.
 macro_rules! lanewise {
     ($($name:ident $(<$n:ident>)? ($($a:ident: $t:ty),*) -> $r:ty = $op:expr;)*) => { $(
@@ -104,6 +131,7 @@ impl Simd for Avx2 {
     type F = F;
     type I = I;
     type M = M;
+    type H = __m256;
     const NAME: &'static str = "avx2";
     const TILE_ROWS: usize = 4;
 
@@ -336,6 +364,18 @@ impl Simd for Avx2 {
             let d = _mm_add_ps(c, _mm_movehl_ps(c, c));
             _mm_cvtss_f32(_mm_add_ss(d, _mm_shuffle_ps::<1>(d, d)))
         }
+    }
+
+    #[inline(always)]
+    fn fold(self, a: F) -> __m256 {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe { _mm256_add_ps(a[0], a[1]) }
+    }
+
+    #[inline(always)]
+    fn sum8(self, a: [__m256; 8]) -> [f32; 8] {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe { sum8(a) }
     }
 
     #[inline(always)]

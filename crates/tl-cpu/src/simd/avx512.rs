@@ -66,6 +66,7 @@ impl Simd for Avx512 {
     type F = F;
     type I = I;
     type M = M;
+    type H = __m256;
     const NAME: &'static str = "avx512vnni";
     const TILE_ROWS: usize = 8;
 
@@ -309,6 +310,18 @@ impl Simd for Avx512 {
             let d = _mm_add_ps(c, _mm_movehl_ps(c, c));
             _mm_cvtss_f32(_mm_add_ss(d, _mm_shuffle_ps::<1>(d, d)))
         }
+    }
+
+    #[inline(always)]
+    fn fold(self, a: F) -> __m256 {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe { _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a)) }
+    }
+
+    #[inline(always)]
+    fn sum8(self, a: [__m256; 8]) -> [f32; 8] {
+        // SAFETY: The token proves that the processor has the instructions, AVX2 among them.
+        unsafe { super::avx2::sum8(a) }
     }
 
     #[inline(always)]

@@ -45,6 +45,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     type I: Copy;
     /// 16 truth values.
     type M: Copy;
+    /// 8 lanes of `f32`, half of a sum.
+    type H: Copy;
     /// Name, to print.
     const NAME: &'static str;
     /// How many rows of activations the tiled products handle at once, as many as the registers hold.
@@ -197,6 +199,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     /// The sum of the lanes: those 8 apart, then 4, 2, 1.
     fn sum(self, a: Self::F) -> f32;
+    /// The first step of the sum: lanes 8 apart are added.
+    fn fold(self, a: Self::F) -> Self::H;
+    /// The other steps, of eight vectors at once.
+    fn sum8(self, a: [Self::H; 8]) -> [f32; 8];
     /// The largest of the lanes, none of which is NaN.
     fn largest(self, a: Self::F) -> f32;
     /// Whether any lane is set.

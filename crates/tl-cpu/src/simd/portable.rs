@@ -53,6 +53,12 @@ pub(crate) fn f16_to_f32(h: u16) -> f32 {
     f32::from_bits(sign | magnitude)
 }
 
+#[inline(always)]
+fn sum_half(b: [f32; 8]) -> f32 {
+    let c: [f32; 4] = std::array::from_fn(|i| b[i] + b[i + 4]);
+    (c[0] + c[2]) + (c[1] + c[3])
+}
+
 /// The number at `p`, little-endian.
 ///
 /// # Safety
@@ -67,6 +73,7 @@ impl Simd for Portable {
     type F = F;
     type I = I;
     type M = M;
+    type H = [f32; 8];
     const NAME: &'static str = "portable";
     const TILE_ROWS: usize = 4;
 
@@ -360,9 +367,17 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn sum(self, a: F) -> f32 {
-        let b: [f32; 8] = std::array::from_fn(|i| a[i] + a[i + 8]);
-        let c: [f32; 4] = std::array::from_fn(|i| b[i] + b[i + 4]);
-        (c[0] + c[2]) + (c[1] + c[3])
+        sum_half(self.fold(a))
+    }
+
+    #[inline(always)]
+    fn fold(self, a: F) -> [f32; 8] {
+        std::array::from_fn(|i| a[i] + a[i + 8])
+    }
+
+    #[inline(always)]
+    fn sum8(self, a: [[f32; 8]; 8]) -> [f32; 8] {
+        a.map(sum_half)
     }
 
     #[inline(always)]

@@ -32,6 +32,17 @@ pub(crate) struct FloatRows {
     pub rows: usize,
 }
 
+impl FloatRows {
+    /// The first `k` values of a row.
+    ///
+    /// # Safety
+    /// The row has so many, and nobody writes them.
+    pub unsafe fn row<'a>(&self, row: usize, k: usize) -> &'a [f32] {
+        // SAFETY: The caller vouches for the values.
+        unsafe { std::slice::from_raw_parts(self.data.add(row * self.stride), k) }
+    }
+}
+
 // SAFETY: The pointer is to memory that is only read while it is shared.
 unsafe impl Send for FloatRows {}
 // SAFETY: As above.

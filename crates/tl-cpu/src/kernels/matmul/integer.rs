@@ -63,7 +63,7 @@ impl Default for Scratch {
     }
 }
 
-/// Where products go: `out[row · stride + n]`. Several threads write different columns at the same time.
+/// Where products go: `out[i · stride + n]` for the `i`-th of the rows that are asked for. Several threads write different columns at the same time.
 #[derive(Clone, Copy)]
 pub(crate) struct Out {
     /// Of row 0, column 0.
@@ -88,11 +88,12 @@ pub(crate) struct Rows {
     pub n: usize,
 }
 
-/// Columns `columns` of the products of all activations.
+/// Columns `columns` of the products of rows `rows` of the activations.
 pub(super) struct Integer<'a, Fmt> {
     pub weights: Rows,
     pub columns: Range<usize>,
     pub x: &'a QuantizedRows,
+    pub rows: Range<usize>,
     pub out: Out,
     pub scratch: &'a mut Scratch,
     pub format: PhantomData<Fmt>,
@@ -155,8 +156,8 @@ impl<Fmt: Format> SimdFn for Integer<'_, Fmt> {
     fn call<S: Simd>(self, s: S) {
         // SAFETY: `Weights` and `matmul` checked that the rows have `k` values of the format and that the product has room.
         unsafe {
-            if self.x.rows() == 1 {
-                one_row::<S, Fmt>(s, self.weights, self.columns, self.x, self.out);
+            if self.rows.len() == 1 {
+                one_row::<S, Fmt>(s, self.weights, self.columns, self.x, self.rows.start, self.out);
             } else {
                 many_rows::<S, Fmt>(s, self);
             }
@@ -250,6 +251,7 @@ unsafe fn one_row<S: Simd, Fmt: Format>(
     weights: Rows,
     columns: Range<usize>,
     x: &QuantizedRows,
+    row: usize,
     out: Out,
 ) {
     let blocks = x.k() / Fmt::BLOCK;
@@ -259,8 +261,8 @@ unsafe fn one_row<S: Simd, Fmt: Format>(
         let zero = s.splat(0.0);
         let mut sink = Multiply::<S, Fmt> {
             s,
-            x: x.pairs(0),
-            meta: x.meta(0),
+            x: x.pairs(row),
+            meta: x.meta(row),
             int: [s.splat_i(0); SLOTS],
             acc: [zero; 2],
             format: PhantomData,
@@ -324,10 +326,11 @@ impl<S: Simd, Fmt: Format> Sink<S> for Store<S, Fmt> {
 /// See [`Integer`].
 #[inline(always)]
 unsafe fn many_rows<S: Simd, Fmt: Format>(s: S, job: Integer<'_, Fmt>) {
-    let Integer { weights, columns, x, out, scratch, .. } = job;
+    let Integer { weights, columns, x, rows: wanted, out, scratch, .. } = job;
     let groups = x.k() / GROUP;
-    for first in (0..x.rows()).step_by(ROW_BLOCK) {
-        let rows = first..x.rows().min(first + ROW_BLOCK);
+    for first in wanted.clone().step_by(ROW_BLOCK) {
+        let rows = first..wanted.end.min(first + ROW_BLOCK);
+        let out = Out { data: out.data.wrapping_add((first - wanted.start) * out.stride), ..out };
         let mut at = columns.start;
         while at < columns.end {
             let tile = weights.tile(at, columns.end);
@@ -427,7 +430,7 @@ unsafe fn multiply_panel<S: Simd, Fmt: Format>(
                         s.load(panel_of.acc.add(2 * i * LANES)),
                         s.load(panel_of.acc.add((2 * i + 1) * LANES)),
                     ];
-                    tile.store(s, out, row + i, join_chains::<S, Fmt>(s, chains));
+                    tile.store(s, out, row + i - rows.start, join_chains::<S, Fmt>(s, chains));
                 }
             }
         }

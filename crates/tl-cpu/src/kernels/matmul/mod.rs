@@ -22,11 +22,11 @@ pub(crate) use integer::{Out, Rows};
 
 use crate::simd::{Simd, SimdFn};
 
-/// Columns of a product of quantized weights: weights, columns, activations, result, scratch.
+/// Columns of a product of quantized weights: weights, columns, activations, which of their rows, result, scratch.
 ///
 /// Safety: the weights have rows of as many values as the activations, in the format; the columns are of their rows; the result has
-/// the columns in as many rows as the activations, and nobody else uses these columns.
-pub(crate) type IntegerFn = unsafe fn(Rows, Range<usize>, &QuantizedRows, Out, &mut Scratch);
+/// the columns in as many rows as are asked for, and nobody else uses these columns.
+pub(crate) type IntegerFn = unsafe fn(Rows, Range<usize>, &QuantizedRows, Range<usize>, Out, &mut Scratch);
 
 /// Columns of a product of weights as floating point: weights, their type, `k`, columns, activations, result, scratch.
 ///
@@ -58,13 +58,14 @@ unsafe fn run_integer<S: Simd, Fmt: formats::Format>(
     weights: Rows,
     columns: Range<usize>,
     x: &QuantizedRows,
+    rows: Range<usize>,
     out: Out,
     scratch: &mut Scratch,
 ) {
     // SAFETY: The table that this is an entry of was made from a token.
     let s = unsafe { S::assume() };
     let format = std::marker::PhantomData::<Fmt>;
-    s.vectorize(integer::Integer { weights, columns, x, out, scratch, format });
+    s.vectorize(integer::Integer { weights, columns, x, rows, out, scratch, format });
 }
 
 #[expect(unsafe_code, reason = "an entry of the table of function pointers")]

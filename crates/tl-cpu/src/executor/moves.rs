@@ -1,0 +1,121 @@
+//! Rows that are copied: out of tables, into and out of stores.
+
+#![expect(unsafe_code, reason = "buffers are addressed through pointers, as the plan says")]
+
+use tl_exec::kernel::{BufferId, Plan};
+
+use super::task::{Matrix, Move};
+use super::{Bracket, Machine, state};
+use crate::kernels::tape::Buffers;
+
+/// `len` values of a buffer from element `at` on.
+///
+/// # Safety
+/// The buffer has these values, and nobody writes them.
+unsafe fn values<'a>(buffers: Buffers<'a>, buffer: BufferId, at: usize, len: usize) -> &'a [f32] {
+    // SAFETY: The caller vouches for the values.
+    unsafe { std::slice::from_raw_parts(buffers.start(buffer).wrapping_add(at), len) }
+}
+
+/// The same, to write.
+///
+/// # Safety
+/// The buffer has these values, and nobody else uses them.
+unsafe fn values_mut<'a>(buffers: Buffers<'a>, buffer: BufferId, at: usize, len: usize) -> &'a mut [f32] {
+    // SAFETY: The caller vouches for the values.
+    unsafe { std::slice::from_raw_parts_mut(buffers.start(buffer).wrapping_add(at), len) }
+}
+
+/// Decodes row `row` of a matrix.
+///
+/// # Safety
+/// The matrix has the row.
+unsafe fn decode_row(matrix: &Matrix, row: usize, buffers: Buffers<'_>, to: &mut [f32]) {
+    let data = matrix.rows(row + 1, buffers).data.wrapping_add(row * matrix.row_bytes);
+    // SAFETY: The caller vouches for the row.
+    let bytes = unsafe { std::slice::from_raw_parts(data, matrix.row_bytes) };
+    (matrix.dtype.info().decode)(bytes, to);
+}
+
+fn copy_or_zero(to: &mut [f32], from: Option<&[f32]>) {
+    match from {
+        Some(from) => to.copy_from_slice(from),
+        None => to.fill(0.0),
+    }
+}
+
+impl Machine {
+    pub(super) fn copy(
+        &mut self,
+        motion: &Move,
+        plan: &Plan,
+        buffers: Buffers<'_>,
+        bracket: &mut Bracket<'_, '_>,
+    ) {
+        // SAFETY: The plan's buffers have the rows of the bracket's windows, a kernel never reads what it writes, and parts of a
+        // fork-join write rows of their own.
+        unsafe {
+            match motion {
+                Move::Gather { gather, table, rows } => {
+                    let rows = rows.range(plan, bracket.whole);
+                    let index = values(buffers, gather.index, rows.start, rows.len());
+                    self.fork(rows.len(), rows.len() * gather.width / 4, &|i, _| {
+                        let to =
+                            values_mut(buffers, gather.out, (rows.start + i) * gather.width, gather.width);
+                        if index[i] >= 0.0 && (index[i] as usize) < gather.rows {
+                            decode_row(table, index[i] as usize, buffers, to);
+                        } else {
+                            to.fill(0.0);
+                        }
+                    });
+                }
+                Move::Decode { matrix, len, out } => {
+                    decode_row(matrix, 0, buffers, values_mut(buffers, *out, 0, *len))
+                }
+                Move::Remember { from, store, width } => {
+                    for (sequence, window) in bracket.states.iter_mut().zip(&*bracket.windows) {
+                        let rows =
+                            values(buffers, *from, window.rows.start * width, window.rows.len() * width);
+                        sequence.state.stores_mut()[store.index()].append(rows);
+                    }
+                }
+                Move::Recall { store, taps, out, width, wanted } => {
+                    for (i, window) in bracket.windows.iter().enumerate() {
+                        let store = &state(bracket, i).stores()[store.index()];
+                        let rows = if *wanted { window.wanted.clone() } else { window.rows.clone() };
+                        for row in rows.clone() {
+                            let position = (window.stream - (rows.end - row)) as i64;
+                            for (t, tap) in taps.iter().enumerate() {
+                                let to = values_mut(buffers, *out, (row * taps.len() + t) * width, *width);
+                                copy_or_zero(
+                                    to,
+                                    usize::try_from(position + tap).ok().and_then(|t| store.row(t)),
+                                );
+                            }
+                        }
+                    }
+                }
+                Move::RecallAll { store, out, width } => {
+                    for (i, window) in bracket.windows.iter().enumerate() {
+                        let store = &state(bracket, i).stores()[store.index()];
+                        for t in 0..window.stream {
+                            copy_or_zero(values_mut(buffers, *out, t * width, *width), store.row(t));
+                        }
+                    }
+                }
+                Move::TakeWanted { from, out, width } => {
+                    for window in &*bracket.windows {
+                        let first = window.rows.end - window.wanted.len();
+                        let len = window.wanted.len() * width;
+                        values_mut(buffers, *out, window.wanted.start * width, len).copy_from_slice(values(
+                            buffers,
+                            *from,
+                            first * width,
+                            len,
+                        ));
+                    }
+                }
+            }
+        }
+    }
+}

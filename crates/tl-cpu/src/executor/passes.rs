@@ -1,0 +1,74 @@
+//! Loops and joins of dense tensors: places of the outer axes, cut among threads.
+
+#![expect(unsafe_code, reason = "kernels take pointers, and parts write disjoint places")]
+
+use std::ops::Range;
+
+use tl_exec::kernel::Einsum;
+
+use super::Machine;
+use super::task::Pass;
+use crate::kernels::einsum::{self, RunEinsum};
+use crate::kernels::tape::{Buffers, MAX_AXES, RunLoop, Window};
+use crate::simd::LANES;
+
+/// Elements of a piece of the inner axis: a few registers of it fit the first cache.
+const PIECE: usize = 512;
+
+/// Makes room for a loop's registers.
+pub(super) fn make_room(machine: &mut Machine, pass: &Pass, window: &Window) {
+    let tape = &pass.kernel.tape;
+    let inner = window.range(pass.kernel.inner).len();
+    let len = if pass.pointwise { inner.min(PIECE) } else { inner };
+    for worker in machine.workers.each() {
+        worker.registers.reserve(usize::from(tape.vectors), usize::from(tape.scalars), len.max(1));
+    }
+}
+
+impl Machine {
+    pub(super) fn pass(&mut self, pass: &Pass, buffers: Buffers<'_>, window: &Window) {
+        let kernel = &pass.kernel;
+        let axes = kernel.outer.len();
+        let mut outer: [Range<usize>; MAX_AXES] = std::array::from_fn(|_| 0..1);
+        let mut base = [0; MAX_AXES];
+        for (axis, &dim) in kernel.outer.iter().enumerate() {
+            outer[axis] = window.range(dim);
+            base[axis] = outer[axis].start;
+        }
+        let inner = window.range(kernel.inner).len();
+        let piece = if pass.pointwise { PIECE } else { inner.max(1) };
+        let places = outer[..axes].iter().map(Range::len).product::<usize>() * inner.div_ceil(piece).max(1);
+        let cost = places * (inner.min(piece) / LANES + 4) * kernel.tape.instrs.len();
+        let parts = self.parts(places, cost);
+        let work = |part: usize, worker: usize| {
+            let range = places * part / parts..places * (part + 1) / parts;
+            // SAFETY: Each part is run by a worker of its own number, and the accesses of the loop are inside of their buffers.
+            unsafe {
+                (self.kernels.loops)(RunLoop {
+                    tape: &kernel.tape,
+                    buffers,
+                    registers: &mut self.workers.get(worker).registers,
+                    outer: &outer[..axes],
+                    base: &base[..axes],
+                    inner,
+                    piece,
+                    places: range,
+                    window,
+                });
+            }
+        };
+        self.fork(parts, cost, &work);
+    }
+
+    pub(super) fn einsum(&mut self, einsum: &Einsum, buffers: Buffers<'_>, window: &Window) {
+        let places = einsum::places(einsum, window);
+        let terms: usize = einsum.axes.iter().map(|&dim| window.range(dim).len()).product();
+        let cost = terms / 4 * einsum.operands.len();
+        let parts = self.parts(places, cost);
+        self.fork(parts, cost, &|part, _| {
+            let range = places * part / parts..places * (part + 1) / parts;
+            // SAFETY: The parts are disjoint places of the result, and the accesses are inside of their buffers.
+            unsafe { (self.kernels.einsum)(RunEinsum { einsum, buffers, window, places: range }) };
+        });
+    }
+}

@@ -1,0 +1,469 @@
+//! Attention of some rows' queries over stored keys and values, of one head.
+//!
+//! Positions are taken in chunks of [`CHUNK`], cut at fixed places, and each chunk gives for each query
+//!
+//! ```text
+//! m = max_t s_t        l = Σ_t exp(s_t − m)        a = Σ_t exp(s_t − m) v_t        s_t = map(q · k_t)
+//! ```
+//!
+//! which is joined to what came before: with `M = max(m, m')`, everything is scaled by `exp(m − M)` and added. The result is
+//! `a / l`. What a chunk gives, and the order of joining, depends on the row's own position only: any number of rows, of threads and
+//! of chunks at a time gives the same bits.
+//!
+//! Within a chunk, eight positions at a time are taken for all queries, so that keys and values come from the first cache.
+
+#![expect(unsafe_code, reason = "stores and buffers are addressed through pointers")]
+
+use std::ops::Range;
+
+use tl_exec::kernel::{Attention, Reg};
+use tl_exec::state::Store;
+
+use super::math;
+use super::tape::{Buffers, Place, Registers, RunTape, Window, exp_below, largest};
+use crate::aligned::Aligned;
+use crate::simd::{LANES, Simd, SimdFn};
+
+/// Positions that are taken together.
+pub(crate) const CHUNK: usize = 256;
+/// Scores of a query: a chunk, and room for the rest of its last vector.
+const SCORES: usize = CHUNK + LANES;
+/// Positions whose keys or values are used for all queries before the next ones are; a page has a multiple.
+const BLOCK: usize = 8;
+
+/// What the queries of one head over one range of positions give.
+pub(crate) struct Attend<'a> {
+    pub attention: &'a Attention,
+    pub buffers: Buffers<'a>,
+    /// The rows, as they are counted in the buffers, and the position of the first.
+    pub rows: Range<usize>,
+    pub position: usize,
+    pub head: usize,
+    /// The chunks that are looked at, counted from position 0.
+    pub chunks: Range<usize>,
+    pub keys: &'a Store,
+    pub values: &'a Store,
+    pub window: &'a Window,
+    pub memory: &'a mut Memory,
+    /// Where the results go: to the output, or to this place as `[row][query]` partial results.
+    pub partial: Option<*mut f32>,
+}
+
+/// Memory of one worker.
+#[derive(Default)]
+pub(crate) struct Memory {
+    /// `[query][key_width]`, padded to whole vectors with zeros.
+    queries: Aligned<f32>,
+    /// `[query][SCORES]`: scores, then weights.
+    scores: Aligned<f32>,
+    /// `[query][partial]`: of the chunk, and of all chunks so far.
+    chunk: Aligned<f32>,
+    total: Aligned<f32>,
+    /// A row of keys or values whose elements do not lie side by side, or is not whole vectors.
+    rows: Aligned<f32>,
+    pub registers: Registers,
+}
+
+impl Memory {
+    /// Makes room for so many rows of the attention's queries.
+    pub fn reserve(&mut self, attention: &Attention, rows: usize) {
+        let queries = rows * attention.queries;
+        let widest = padded(attention.key_width).max(padded(attention.value_width));
+        self.queries.grow(queries * padded(attention.key_width));
+        self.scores.grow(queries * SCORES);
+        self.chunk.grow(queries * partial_len(attention));
+        self.total.grow(queries * partial_len(attention));
+        self.rows.grow(BLOCK * widest);
+        if let Some(map) = &attention.map {
+            self.registers.reserve(usize::from(map.tape.vectors), usize::from(map.tape.scalars), CHUNK);
+        }
+    }
+}
+
+fn padded(width: usize) -> usize {
+    width.next_multiple_of(LANES)
+}
+
+/// Elements of the partial result of one query: the sums of the values, then `m`, `l`.
+pub(crate) fn partial_len(attention: &Attention) -> usize {
+    padded(attention.value_width) + LANES
+}
+
+/// The positions that a row reads.
+fn span(attention: &Attention, position: usize) -> Range<usize> {
+    let position = position as i64;
+    let first = attention.window.0.map_or(0, |lo| (position + lo).max(0));
+    let last = (position + attention.window.1 + 1).max(first);
+    first as usize..last as usize
+}
+
+/// The chunks that any of these rows reads.
+pub(crate) fn chunks(attention: &Attention, positions: Range<usize>) -> Range<usize> {
+    if positions.is_empty() {
+        return 0..0;
+    }
+    let (first, last) = (span(attention, positions.start), span(attention, positions.end - 1));
+    first.start / CHUNK..last.end.div_ceil(CHUNK)
+}
+
+impl SimdFn for Attend<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Simd>(mut self, s: S) {
+        let queries = self.rows.len() * self.attention.queries;
+        let len = partial_len(self.attention);
+        // SAFETY: The executor made room for these rows, and the plan's accesses stay inside of their buffers.
+        unsafe {
+            self.load_queries();
+            for total in self.memory.total[..queries * len].chunks_exact_mut(len) {
+                total.fill(0.0);
+                total[len - LANES] = f32::NEG_INFINITY;
+            }
+            for chunk in self.chunks.clone() {
+                let chunk = chunk * CHUNK..(chunk + 1) * CHUNK;
+                self.score(s, chunk.clone());
+                self.weigh(s, chunk.clone());
+                self.add_values(s, chunk.clone());
+                for query in 0..queries {
+                    let range = query * len..(query + 1) * len;
+                    join(s, &mut self.memory.total[range.clone()], &self.memory.chunk[range]);
+                }
+            }
+            match self.partial {
+                Some(to) => to.copy_from_nonoverlapping(self.memory.total.as_ptr(), queries * len),
+                None => self.finish(),
+            }
+        }
+    }
+}
+
+impl Attend<'_> {
+    fn at(&self, query: usize) -> [usize; 3] {
+        let per_row = self.attention.queries;
+        [self.rows.start + query / per_row, self.head, query % per_row]
+    }
+
+    /// The part of the chunk that a query reads.
+    #[inline(always)]
+    fn part(&self, query: usize, chunk: &Range<usize>) -> Range<usize> {
+        let span = span(self.attention, self.position + query / self.attention.queries);
+        let start = span.start.max(chunk.start);
+        start..span.end.min(chunk.end).max(start)
+    }
+
+    unsafe fn load_queries(&mut self) {
+        let width = self.attention.key_width;
+        let access = &self.attention.query;
+        let step = self.window.step(access.inner);
+        for query in 0..self.rows.len() * self.attention.queries {
+            let from = self.buffers.start(access.buffer).wrapping_add(self.window.element(
+                access,
+                &self.at(query),
+                0,
+            ));
+            let to = &mut self.memory.queries[query * padded(width)..][..padded(width)];
+            to[width..].fill(0.0);
+            for (c, to) in to[..width].iter_mut().enumerate() {
+                // SAFETY: The access is inside of its buffer.
+                *to = unsafe { *from.wrapping_add(c * step) };
+            }
+        }
+    }
+
+    /// The positions that at least one query reads.
+    fn union(&self, chunk: &Range<usize>) -> Range<usize> {
+        let last = (self.rows.len() * self.attention.queries).saturating_sub(1);
+        let (first, last) = (self.part(0, chunk), self.part(last, chunk));
+        first.start.min(last.start)..first.end.max(last.end)
+    }
+
+    /// `scores[query][t] = q · k[t]` for the positions that a query reads; the others hold anything.
+    #[inline(always)]
+    unsafe fn score<S: Simd>(&mut self, s: S, chunk: Range<usize>) {
+        let all = self.union(&chunk);
+        let vectors = padded(self.attention.key_width) / LANES;
+        let mut block = all.start / BLOCK * BLOCK;
+        while block < all.end {
+            let part = block.max(all.start)..all.end.min(block + BLOCK);
+            let (keys, stride) = rows(
+                self.keys,
+                part.clone(),
+                self.head * self.attention.key.head_stride,
+                self.attention.key.stride,
+                self.attention.key_width,
+                &mut self.memory.rows,
+            );
+            for query in 0..self.rows.len() * self.attention.queries {
+                let span = self.part(query, &chunk);
+                if span.start >= part.end || span.end <= part.start {
+                    continue;
+                }
+                let q = self.memory.queries[query * vectors * LANES..].as_ptr();
+                let to = self.memory.scores[query * SCORES + part.start - chunk.start..].as_mut_ptr();
+                // SAFETY: The rows of `part` stand at `keys`, and the scores have room for them.
+                unsafe {
+                    match vectors {
+                        4 => dots::<S, 4>(s, q, keys, stride, 4, part.len(), to),
+                        8 => dots::<S, 8>(s, q, keys, stride, 8, part.len(), to),
+                        _ => dots::<S, 0>(s, q, keys, stride, vectors, part.len(), to),
+                    }
+                }
+            }
+            block += BLOCK;
+        }
+    }
+
+    /// Scores become weights `exp(s − m)`, with `m` and `l` in the chunk's partial result.
+    #[inline(always)]
+    unsafe fn weigh<S: Simd>(&mut self, s: S, chunk: Range<usize>) {
+        let len = partial_len(self.attention);
+        for query in 0..self.rows.len() * self.attention.queries {
+            let part = self.part(query, &chunk);
+            let scores = self.memory.scores[query * SCORES + part.start - chunk.start..].as_mut_ptr();
+            let mut from = scores.cast_const();
+            if let (Some(map), false) = (&self.attention.map, part.is_empty()) {
+                self.memory.registers.preset(0, scores);
+                let at = self.at(query);
+                let place = Place {
+                    at: &at,
+                    base: &[0; 3],
+                    from: 0,
+                    len: part.len(),
+                    number: part.start,
+                    window: self.window,
+                };
+                let registers = &mut self.memory.registers;
+                s.vectorize(RunTape { tape: &map.tape, buffers: self.buffers, registers, place });
+                from = registers.values(map.result);
+                if let Reg::Scalar(_) = map.result {
+                    for i in 0..part.len() {
+                        // SAFETY: The scores have room for the part, and a scalar register has a value.
+                        unsafe { *scores.add(i) = *from };
+                    }
+                    from = scores;
+                }
+            }
+            let partial = &mut self.memory.chunk[query * len..(query + 1) * len];
+            // SAFETY: There are as many scores as the part is long. The last vector of weights may reach
+            // beyond the part, for which there is room.
+            unsafe {
+                let m = largest(s, from, part.len());
+                partial[len - LANES] = m;
+                partial[len - LANES + 1] = exp_below(s, from, scores, part.len(), m);
+            }
+        }
+    }
+
+    /// The chunk's `a`.
+    #[inline(always)]
+    unsafe fn add_values<S: Simd>(&mut self, s: S, chunk: Range<usize>) {
+        let all = self.union(&chunk);
+        let width = padded(self.attention.value_width);
+        let len = partial_len(self.attention);
+        let queries = self.rows.len() * self.attention.queries;
+        for query in 0..queries {
+            self.memory.chunk[query * len..][..width].fill(0.0);
+        }
+        let mut block = all.start / BLOCK * BLOCK;
+        while block < all.end {
+            let part = block.max(all.start)..all.end.min(block + BLOCK);
+            let (values, stride) = rows(
+                self.values,
+                part.clone(),
+                self.head * self.attention.value.head_stride,
+                self.attention.value.stride,
+                self.attention.value_width,
+                &mut self.memory.rows,
+            );
+            for query in 0..queries {
+                let own = self.part(query, &chunk);
+                let (start, end) = (own.start.max(part.start), own.end.min(part.end));
+                if start >= end {
+                    continue;
+                }
+                let weights = self.memory.scores[query * SCORES + start - chunk.start..].as_ptr();
+                let to = self.memory.chunk[query * len..].as_mut_ptr();
+                let values = values.wrapping_add((start - part.start) * stride);
+                // SAFETY: The rows of `part` stand at `values`, the weights of the query's part in its scores.
+                unsafe {
+                    match width / LANES {
+                        4 => accumulate::<S, 4>(s, weights, values, stride, end - start, to),
+                        vectors => {
+                            for v in 0..vectors {
+                                let (values, to) = (values.wrapping_add(v * LANES), to.add(v * LANES));
+                                accumulate::<S, 1>(s, weights, values, stride, end - start, to);
+                            }
+                        }
+                    }
+                }
+            }
+            block += BLOCK;
+        }
+    }
+
+    /// Writes `a / l` to the output.
+    unsafe fn finish(&self) {
+        let len = partial_len(self.attention);
+        for query in 0..self.rows.len() * self.attention.queries {
+            let total = &self.memory.total[query * len..(query + 1) * len];
+            // SAFETY: The access is inside of its buffer.
+            unsafe { write_result(self.attention, self.buffers, self.window, &self.at(query), total) };
+        }
+    }
+}
+
+/// Writes `a / l`, 0 where nothing was read.
+///
+/// # Safety
+/// The output access is inside of its buffer, and nobody else writes this row, head and query.
+pub(crate) unsafe fn write_result(
+    attention: &Attention,
+    buffers: Buffers<'_>,
+    window: &Window,
+    at: &[usize; 3],
+    total: &[f32],
+) {
+    let l = total[total.len() - LANES + 1];
+    let step = window.step(attention.out.inner);
+    let to = buffers.start(attention.out.buffer).wrapping_add(window.element(&attention.out, at, 0));
+    for (v, a) in total[..attention.value_width].iter().enumerate() {
+        // SAFETY: The caller vouches for the element.
+        unsafe { *to.wrapping_add(v * step) = if l == 0.0 { 0.0 } else { a / l } };
+    }
+}
+
+/// Joins a chunk to what came before it.
+#[inline(always)]
+pub(crate) fn join<S: Simd>(s: S, total: &mut [f32], chunk: &[f32]) {
+    assert_eq!(total.len(), chunk.len());
+    let at = total.len() - LANES;
+    let (m, l, m_new, l_new) = (total[at], total[at + 1], chunk[at], chunk[at + 1]);
+    if m_new == f32::NEG_INFINITY && l_new == 0.0 {
+        return;
+    }
+    let top = if m > m_new { m } else { m_new };
+    let exp_one = |x: f32| s.largest(math::exp(s, s.splat(x)));
+    let (a, b) = (exp_one(m - top), exp_one(m_new - top));
+    total[at] = top;
+    total[at + 1] = l * a + l_new * b;
+    for i in (0..at).step_by(LANES) {
+        // SAFETY: Both have a multiple of 16 elements.
+        unsafe {
+            let old = s.mul(s.load(total.as_ptr().add(i)), s.splat(a));
+            let new = s.fma(s.load(chunk.as_ptr().add(i)), s.splat(b), old);
+            s.store(total.as_mut_ptr().add(i), new);
+        }
+    }
+}
+
+/// [`join`] as an entry of the table.
+pub(crate) fn run_join<S: Simd>(total: &mut [f32], chunk: &[f32]) {
+    struct Join<'a>(&'a mut [f32], &'a [f32]);
+    impl SimdFn for Join<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn call<S: Simd>(self, s: S) {
+            join(s, self.0, self.1);
+        }
+    }
+    // SAFETY: The table that this is an entry of was made from a token.
+    unsafe { S::assume() }.vectorize(Join(total, chunk));
+}
+
+/// Where the rows of a head at positions `part`, all of one page, stand, as whole vectors: in the store, or copied.
+#[inline(always)]
+fn rows(
+    store: &Store,
+    part: Range<usize>,
+    head: usize,
+    step: usize,
+    width: usize,
+    copy: &mut Aligned<f32>,
+) -> (*const f32, usize) {
+    let stored = store.rows_from(part.start);
+    let stride = store.width();
+    assert!(stored.len() >= part.len() * stride, "rows inside of the window are kept");
+    assert!(width == 0 || head + (width - 1) * step < stride, "a head lies inside of its row");
+    if step == 1 && width.is_multiple_of(LANES) {
+        return (stored[head..].as_ptr(), stride);
+    }
+    for (t, to) in copy.chunks_exact_mut(padded(width)).enumerate().take(part.len()) {
+        to[width..].fill(0.0);
+        for (c, to) in to[..width].iter_mut().enumerate() {
+            *to = stored[t * stride + head + c * step];
+        }
+    }
+    (copy.as_ptr(), padded(width))
+}
+
+/// `to[t] = q · k[t]` for `count` ≤ 8 rows of `vectors` vectors (`N` of them, if it is not 0).
+///
+/// # Safety
+/// The pointers are to so many values, and `to` has room for them.
+#[inline(always)]
+unsafe fn dots<S: Simd, const N: usize>(
+    s: S,
+    q: *const f32,
+    keys: *const f32,
+    stride: usize,
+    vectors: usize,
+    count: usize,
+    to: *mut f32,
+) {
+    let vectors = if N == 0 { vectors } else { N };
+    // SAFETY: The caller vouches for the rows.
+    unsafe {
+        let dot = |t: usize| {
+            let key = keys.add(t * stride);
+            let mut acc = s.splat(0.0);
+            for c in 0..vectors {
+                acc = s.fma(s.load(q.add(c * LANES)), s.load(key.add(c * LANES)), acc);
+            }
+            acc
+        };
+        if count == BLOCK {
+            let folded = [dot(0), dot(1), dot(2), dot(3), dot(4), dot(5), dot(6), dot(7)];
+            let [a, b, c, d, e, f, g, h] = folded;
+            let folded =
+                [s.fold(a), s.fold(b), s.fold(c), s.fold(d), s.fold(e), s.fold(f), s.fold(g), s.fold(h)];
+            to.cast::<[f32; 8]>().write_unaligned(s.sum8(folded));
+        } else {
+            for t in 0..count {
+                *to.add(t) = s.sum(dot(t));
+            }
+        }
+    }
+}
+
+/// `to += Σ_t weights[t] · values[t]` over `N` vectors.
+///
+/// # Safety
+/// The pointers are to `count` weights, as many rows, and `N` vectors.
+#[inline(always)]
+unsafe fn accumulate<S: Simd, const N: usize>(
+    s: S,
+    weights: *const f32,
+    values: *const f32,
+    stride: usize,
+    count: usize,
+    to: *mut f32,
+) {
+    let mut acc = [s.splat(0.0); N];
+    // SAFETY: The caller vouches for the pointers.
+    unsafe {
+        for (i, acc) in acc.iter_mut().enumerate() {
+            *acc = s.load(to.add(i * LANES));
+        }
+        for t in 0..count {
+            let weight = s.splat(*weights.add(t));
+            for (i, acc) in acc.iter_mut().enumerate() {
+                *acc = s.fma(weight, s.load(values.add(t * stride + i * LANES)), *acc);
+            }
+        }
+        for (i, acc) in acc.iter().enumerate() {
+            s.store(to.add(i * LANES), *acc);
+        }
+    }
+}

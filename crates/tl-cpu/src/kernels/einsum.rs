@@ -1,0 +1,283 @@
+//! Any join of dense tensors: `out[kept] = Σ_{summed} Π operands`.
+//!
+//! One axis runs in vectors: the last kept one, if every operand has neighbours side by side along it or does not have it; else
+//! the last summed one under the same condition, its lanes added at the end; else none. The other axes are counted through.
+
+#![expect(unsafe_code, reason = "buffers are addressed through pointers, as the plan says")]
+
+use std::ops::Range;
+
+use tl_exec::kernel::Einsum;
+
+use super::tape::{Buffers, MAX_AXES, Window};
+use crate::simd::{LANES, Simd, SimdFn};
+
+/// Operands that are addressed at the same time.
+pub(crate) const MAX_OPERANDS: usize = 8;
+
+/// The elements of the result at a range of positions of the kept axes, the last of which is left out if it runs in vectors.
+pub(crate) struct RunEinsum<'a> {
+    pub einsum: &'a Einsum,
+    pub buffers: Buffers<'a>,
+    pub window: &'a Window,
+    pub places: Range<usize>,
+}
+
+/// Which axis runs in vectors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Lanes {
+    /// The last kept axis.
+    Kept,
+    /// The last summed axis.
+    Summed,
+    /// None.
+    None,
+}
+
+/// Which axis of an einsum runs in vectors in this window.
+pub(crate) fn vector_axis(einsum: &Einsum, window: &Window) -> Lanes {
+    let side_by_side = |axis: usize| {
+        window.range(einsum.axes[axis]).len() >= LANES / 2
+            && einsum.operands.iter().all(|o| window.step(o.outer[axis]) <= 1)
+    };
+    let kept = einsum.kept;
+    if kept > 0 && window.step(einsum.out.outer[kept - 1]) == 1 && side_by_side(kept - 1) {
+        Lanes::Kept
+    } else if einsum.axes.len() > kept && side_by_side(einsum.axes.len() - 1) {
+        Lanes::Summed
+    } else {
+        Lanes::None
+    }
+}
+
+/// How many places there are to share among threads.
+pub(crate) fn places(einsum: &Einsum, window: &Window) -> usize {
+    let counted = einsum.kept - usize::from(vector_axis(einsum, window) == Lanes::Kept);
+    einsum.axes[..counted].iter().map(|&d| window.range(d).len()).product()
+}
+
+/// The positions of some axes, counted through like the digits of a number, and where the operands stand there.
+struct Odometer {
+    axes: usize,
+    at: [usize; MAX_AXES],
+    len: [usize; MAX_AXES],
+}
+
+impl Odometer {
+    fn new(lens: impl Iterator<Item = usize>, mut number: usize) -> Self {
+        let mut new = Self { axes: 0, at: [0; MAX_AXES], len: [0; MAX_AXES] };
+        for len in lens {
+            new.len[new.axes] = len;
+            new.axes += 1;
+        }
+        for axis in (0..new.axes).rev() {
+            new.at[axis] = number % new.len[axis].max(1);
+            number /= new.len[axis].max(1);
+        }
+        new
+    }
+
+    /// Goes on by one; `false` at the end.
+    fn step(&mut self) -> bool {
+        for axis in (0..self.axes).rev() {
+            self.at[axis] += 1;
+            if self.at[axis] < self.len[axis] {
+                return true;
+            }
+            self.at[axis] = 0;
+        }
+        false
+    }
+}
+
+impl SimdFn for RunEinsum<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S) {
+        let (e, w) = (self.einsum, self.window);
+        let lanes = vector_axis(e, w);
+        let counted = e.kept - usize::from(lanes == Lanes::Kept);
+        let len = |axis: usize| w.range(e.axes[axis]).len();
+        let first = |axis: usize| w.range(e.axes[axis]).start;
+        let mut kept = Odometer::new((0..counted).map(len), self.places.start);
+        for _ in self.places.clone() {
+            let mut starts = [std::ptr::null::<f32>(); MAX_OPERANDS];
+            for (start, o) in starts.iter_mut().zip(&e.operands) {
+                let mut at = o.offset;
+                for axis in 0..e.axes.len() {
+                    let i = first(axis) + if axis < counted { kept.at[axis] } else { 0 };
+                    at += i * w.step(o.outer[axis]);
+                }
+                *start = self.buffers.start(o.buffer).wrapping_add(at);
+            }
+            let mut to = e.out.offset;
+            for axis in 0..e.kept {
+                to += (first(axis) + if axis < counted { kept.at[axis] } else { 0 })
+                    * w.step(e.out.outer[axis]);
+            }
+            let to = self.buffers.start(e.out.buffer).wrapping_add(to);
+            // SAFETY: The accesses are inside of their buffers at these positions, and nobody else writes these elements.
+            unsafe {
+                match lanes {
+                    Lanes::Kept => self.along_kept(s, &starts, to),
+                    Lanes::Summed => *to = self.along_summed(s, &starts),
+                    Lanes::None => *to = self.one_by_one(&starts),
+                }
+            }
+            kept.step();
+        }
+    }
+}
+
+impl RunEinsum<'_> {
+    fn len(&self, axis: usize) -> usize {
+        self.window.range(self.einsum.axes[axis]).len()
+    }
+
+    fn step(&self, operand: usize, axis: usize) -> usize {
+        self.window.step(self.einsum.operands[operand].outer[axis])
+    }
+
+    /// Where an operand stands at a position of the summed axes.
+    #[inline(always)]
+    fn element(&self, start: *const f32, operand: usize, summed: &Odometer) -> *const f32 {
+        let mut at = 0;
+        for i in 0..summed.axes {
+            at += summed.at[i] * self.step(operand, self.einsum.kept + i);
+        }
+        start.wrapping_add(at)
+    }
+
+    /// A vector of an operand: 16 neighbours, `left` of them, or one value in all lanes.
+    #[inline(always)]
+    unsafe fn vector<S: Simd>(s: S, p: *const f32, step: usize, at: usize, left: usize) -> S::F {
+        // SAFETY: The caller vouches for `left` neighbours, or for one value.
+        unsafe {
+            match (step, left >= LANES) {
+                (0, _) => s.splat(*p),
+                (_, true) => s.load(p.add(at)),
+                (_, false) => s.load_partial(p.add(at), left),
+            }
+        }
+    }
+
+    /// Adds the product of the operands' vectors to a chain.
+    #[inline(always)]
+    unsafe fn extend<S: Simd>(
+        &self,
+        s: S,
+        at: &[*const f32; MAX_OPERANDS],
+        axis: usize,
+        i: usize,
+        left: usize,
+        acc: S::F,
+    ) -> S::F {
+        let n = self.einsum.operands.len();
+        let mut product = s.splat(1.0);
+        // SAFETY: The caller vouches for the operands at this position.
+        unsafe {
+            for (operand, &p) in at[..n - 1].iter().enumerate() {
+                let v = Self::vector(s, p, self.step(operand, axis), i, left);
+                product = if operand == 0 { v } else { s.mul(product, v) };
+            }
+            let last = Self::vector(s, at[n - 1], self.step(n - 1, axis), i, left);
+            s.fma(product, last, acc)
+        }
+    }
+
+    /// All elements along the last kept axis.
+    #[inline(always)]
+    unsafe fn along_kept<S: Simd>(&self, s: S, starts: &[*const f32; MAX_OPERANDS], to: *mut f32) {
+        let (kept, axes) = (self.einsum.kept, self.einsum.axes.len());
+        let len = self.len(kept - 1);
+        let empty = (kept..axes).any(|axis| self.len(axis) == 0);
+        for i in (0..len).step_by(LANES) {
+            let left = len - i;
+            let mut acc = s.splat(0.0);
+            let mut summed = Odometer::new((kept..axes).map(|axis| self.len(axis)), 0);
+            // SAFETY: As for the caller.
+            unsafe {
+                while !empty {
+                    let mut at = *starts;
+                    for (operand, p) in at[..self.einsum.operands.len()].iter_mut().enumerate() {
+                        *p = self.element(*p, operand, &summed);
+                    }
+                    acc = self.extend(s, &at, kept - 1, i, left, acc);
+                    if !summed.step() {
+                        break;
+                    }
+                }
+                if left >= LANES {
+                    s.store(to.add(i), acc);
+                } else {
+                    s.store_partial(to.add(i), acc, left);
+                }
+            }
+        }
+    }
+
+    /// One element, its last summed axis in vectors.
+    #[inline(always)]
+    unsafe fn along_summed<S: Simd>(&self, s: S, starts: &[*const f32; MAX_OPERANDS]) -> f32 {
+        let (kept, last) = (self.einsum.kept, self.einsum.axes.len() - 1);
+        let len = self.len(last);
+        let mut acc = s.splat(0.0);
+        if (kept..last).any(|axis| self.len(axis) == 0) {
+            return 0.0;
+        }
+        let mut summed = Odometer::new((kept..last).map(|axis| self.len(axis)), 0);
+        loop {
+            let mut at = *starts;
+            for (operand, p) in at[..self.einsum.operands.len()].iter_mut().enumerate() {
+                *p = self.element(*p, operand, &summed);
+            }
+            for i in (0..len).step_by(LANES) {
+                let product = s.splat(0.0);
+                // SAFETY: As for the caller. Where every operand is one value, the lanes beyond the end are taken out.
+                unsafe {
+                    let term = self.extend(s, &at, last, i, len - i, product);
+                    acc = s.add(acc, Self::first_lanes(s, term, len - i));
+                }
+            }
+            if !summed.step() {
+                return s.sum(acc);
+            }
+        }
+    }
+
+    /// The first `left` lanes, the others 0.
+    #[inline(always)]
+    unsafe fn first_lanes<S: Simd>(s: S, x: S::F, left: usize) -> S::F {
+        if left >= LANES {
+            return x;
+        }
+        let mut lanes = [0.0f32; LANES];
+        // SAFETY: The array has 16 values.
+        unsafe {
+            s.store_partial(lanes.as_mut_ptr(), x, left);
+            s.load(lanes.as_ptr())
+        }
+    }
+
+    /// One element in `f64`.
+    unsafe fn one_by_one(&self, starts: &[*const f32; MAX_OPERANDS]) -> f32 {
+        let (kept, axes) = (self.einsum.kept, self.einsum.axes.len());
+        if (kept..axes).any(|axis| self.len(axis) == 0) {
+            return 0.0;
+        }
+        let mut summed = Odometer::new((kept..axes).map(|axis| self.len(axis)), 0);
+        let mut total = 0.0f64;
+        loop {
+            let mut product = 1.0f64;
+            for operand in 0..self.einsum.operands.len() {
+                // SAFETY: As for the caller.
+                product *= f64::from(unsafe { *self.element(starts[operand], operand, &summed) });
+            }
+            total += product;
+            if !summed.step() {
+                return total as f32;
+            }
+        }
+    }
+}

@@ -1,0 +1,596 @@
+//! The interpreter of tapes: straight-line programs over vectors along a loop's inner axis.
+//!
+//! An instruction is decoded once and then runs over a whole piece of the axis, so decoding costs little. Registers are memory of the
+//! worker, small enough for the first cache; a load of neighbouring elements copies nothing, for the register then *is* the
+//! buffer's memory. A scalar register is a vector of sixteen equal lanes that every operation reads again and again (its
+//! `mask` is 0), so no operation has a case for scalars.
+//!
+//! Functions that no vector code exists for are computed in `f64`, one by one, by the op table's own definition.
+
+#![expect(unsafe_code, reason = "buffers are addressed through pointers, as the plan says")]
+
+use std::ops::Range;
+
+use tl_exec::kernel::{Access, Dim, Instr, Position, Reg, Stride, Tape};
+use tl_ir::{Reduction, Scalar};
+
+use super::math;
+use crate::aligned::Aligned;
+use crate::simd::{LANES, Simd, SimdFn};
+
+/// Where the buffers of a plan stand.
+#[derive(Clone, Copy)]
+pub(crate) struct Buffers<'a> {
+    /// The arena.
+    pub arena: *mut f32,
+    /// The first element of each buffer, by id.
+    pub offsets: &'a [usize],
+}
+
+// SAFETY: The kernels of a plan write disjoint places, and nobody reads what is written in the same kernel.
+unsafe impl Send for Buffers<'_> {}
+// SAFETY: As above.
+unsafe impl Sync for Buffers<'_> {}
+
+/// The rows that kernels work on: of the stacked rows, of the wanted ones, and how long the sequence is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Window {
+    /// Among the stacked rows.
+    pub rows: Range<usize>,
+    /// Among the wanted rows.
+    pub wanted: Range<usize>,
+    /// Positions of the sequence up to the last of the rows; 0 where the window is not of one sequence.
+    pub stream: usize,
+}
+
+/// Where in its loop a tape runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// The position along each outer axis, counted from the beginning of its buffers.
+    pub at: &'a [usize],
+    /// Where the window begins along each outer axis.
+    pub base: &'a [usize],
+    /// The piece of the inner axis: its first position and its length.
+    pub from: usize,
+    pub len: usize,
+    /// What is added to the inner position to give its number.
+    pub number: usize,
+    pub window: &'a Window,
+}
+
+/// The registers of one worker.
+#[derive(Default)]
+pub(crate) struct Registers {
+    vectors: Aligned<f32>,
+    /// Elements of a vector register, a multiple of 16.
+    capacity: usize,
+    /// Sixteen lanes each.
+    scalars: Aligned<f32>,
+    /// Where each vector register's values stand now.
+    pointers: Vec<*const f32>,
+}
+
+// SAFETY: The pointers are only followed while a tape runs, and set anew by each.
+unsafe impl Send for Registers {}
+
+/// Runs a tape at one place. Vector registers that it reads without writing them were set by [`Registers::preset`].
+pub(crate) struct RunTape<'a> {
+    pub tape: &'a Tape,
+    pub buffers: Buffers<'a>,
+    pub registers: &'a mut Registers,
+    pub place: Place<'a>,
+}
+
+/// Runs a tape at a range of the places of a loop. Places are numbered with the pieces of the inner axis running fastest, then the
+/// last outer axis.
+pub(crate) struct RunLoop<'a> {
+    pub tape: &'a Tape,
+    pub buffers: Buffers<'a>,
+    pub registers: &'a mut Registers,
+    /// The positions of the outer axes.
+    pub outer: &'a [Range<usize>],
+    /// Where they begin.
+    pub base: &'a [usize],
+    pub inner: usize,
+    /// Elements of a piece of the inner axis.
+    pub piece: usize,
+    pub places: Range<usize>,
+    pub window: &'a Window,
+}
+
+/// An argument: element `i` stands at `data + (i & mask)`.
+#[derive(Clone, Copy)]
+struct Arg {
+    data: *const f32,
+    mask: usize,
+}
+
+impl Window {
+    /// The positions of a dimension.
+    pub fn range(&self, dim: Dim) -> Range<usize> {
+        match dim {
+            Dim::Static(n) => 0..n,
+            Dim::Rows => self.rows.clone(),
+            Dim::Wanted => self.wanted.clone(),
+            Dim::Stream => 0..self.stream,
+        }
+    }
+
+    /// Elements between neighbours.
+    pub fn step(&self, stride: Stride) -> usize {
+        stride.step * if stride.of_stream { self.stream } else { 1 }
+    }
+
+    /// The element of an access at these positions, without the buffer's own offset.
+    pub fn element(&self, access: &Access, at: &[usize], inner: usize) -> usize {
+        let mut element = access.offset + inner * self.step(access.inner);
+        for (&i, &stride) in at.iter().zip(&access.outer) {
+            element += i * self.step(stride);
+        }
+        element
+    }
+}
+
+impl Buffers<'_> {
+    /// The beginning of a buffer.
+    pub fn start(&self, buffer: tl_exec::kernel::BufferId) -> *mut f32 {
+        self.arena.wrapping_add(self.offsets[buffer.index()])
+    }
+}
+
+impl Registers {
+    /// Makes room for a tape of so many registers over pieces of `len` elements.
+    pub fn reserve(&mut self, vectors: usize, scalars: usize, len: usize) {
+        self.capacity = self.capacity.max(len.next_multiple_of(LANES));
+        if self.pointers.len() < vectors {
+            self.pointers.resize(vectors, std::ptr::null());
+        }
+        self.vectors.grow(self.pointers.len() * self.capacity);
+        self.scalars.grow(scalars * LANES);
+    }
+
+    /// Lets a vector register stand at `data`, where the tape's next run finds its values.
+    pub fn preset(&mut self, register: usize, data: *const f32) {
+        self.pointers[register] = data;
+    }
+
+    /// Where the values of a register stand after a run: as many as the piece was long, or one.
+    pub fn values(&self, register: Reg) -> *const f32 {
+        self.arg(register).data
+    }
+
+    #[inline(always)]
+    fn arg(&self, register: Reg) -> Arg {
+        match register {
+            Reg::Vector(r) => Arg { data: self.pointers[usize::from(r)], mask: usize::MAX },
+            Reg::Scalar(r) => Arg { data: self.scalars[usize::from(r) * LANES..][..LANES].as_ptr(), mask: 0 },
+        }
+    }
+
+    /// The memory of a register, which from now on holds its values, and how many are to be computed.
+    #[inline(always)]
+    fn output(&mut self, register: Reg, len: usize) -> (*mut f32, usize) {
+        match register {
+            Reg::Vector(r) => {
+                let r = usize::from(r);
+                let memory = self.vectors[r * self.capacity..][..self.capacity].as_mut_ptr();
+                debug_assert!(len <= self.capacity);
+                self.pointers[r] = memory;
+                (memory, len)
+            }
+            Reg::Scalar(r) => (self.scalars[usize::from(r) * LANES..][..LANES].as_mut_ptr(), LANES),
+        }
+    }
+}
+
+impl SimdFn for RunTape<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S) {
+        let RunTape { tape, buffers, registers, place } = self;
+        assert!(place.len.next_multiple_of(LANES) <= registers.capacity || registers.pointers.is_empty());
+        for instr in &tape.instrs {
+            // SAFETY: The plan's accesses stay inside of their buffers (`check` in the executor), registers have room for the piece,
+            // and no kernel reads what it writes.
+            unsafe {
+                match instr {
+                    Instr::Map { scalar, into, args } => map(s, *scalar, *into, args, place.len, registers),
+                    Instr::Load { into, from } => load(s, *into, from, buffers, place, registers),
+                    Instr::Store { from, to } => store(s, *from, to, buffers, place, registers),
+                    Instr::Const { into, value } => fill(s, *into, *value, place.len, registers),
+                    Instr::OuterIndex { into, axis } => {
+                        let axis = usize::from(*axis);
+                        fill(s, *into, (place.at[axis] - place.base[axis]) as f32, place.len, registers);
+                    }
+                    Instr::InnerIndex { into } => {
+                        let (to, len) = registers.output(*into, place.len);
+                        for i in 0..len {
+                            *to.add(i) = (place.number + place.from + i) as f32;
+                        }
+                    }
+                    Instr::Reduce { kind, into, from } => {
+                        let value = reduce(s, *kind, registers.arg(*from), place.len);
+                        fill(s, *into, value, place.len, registers);
+                    }
+                    Instr::Softmax { into, from } => {
+                        let from = registers.arg(*from);
+                        let (to, _) = registers.output(*into, place.len);
+                        softmax(s, from.data, to, place.len);
+                    }
+                    Instr::LoadAt { into, from, at } => load_at(*into, from, at, buffers, place, registers),
+                }
+            }
+        }
+    }
+}
+
+/// How many outer axes a loop may have.
+pub(crate) const MAX_AXES: usize = 16;
+
+impl SimdFn for RunLoop<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S) {
+        let pieces = self.inner.div_ceil(self.piece).max(1);
+        let mut at = [0; MAX_AXES];
+        let axes = self.outer.len();
+        let mut rest = self.places.start / pieces;
+        for (at, range) in at[..axes].iter_mut().zip(self.outer).rev() {
+            *at = range.start + rest % range.len();
+            rest /= range.len();
+        }
+        let mut piece = self.places.start % pieces;
+        for _ in self.places {
+            let from = piece * self.piece;
+            let len = self.piece.min(self.inner - from);
+            let place = Place { at: &at[..axes], base: self.base, from, len, number: 0, window: self.window };
+            let (tape, buffers) = (self.tape, self.buffers);
+            s.vectorize(RunTape { tape, buffers, registers: &mut *self.registers, place });
+            piece += 1;
+            if piece < pieces {
+                continue;
+            }
+            piece = 0;
+            for (at, range) in at[..axes].iter_mut().zip(self.outer).rev() {
+                *at += 1;
+                if *at < range.end {
+                    break;
+                }
+                *at = range.start;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn fill<S: Simd>(s: S, into: Reg, value: f32, len: usize, registers: &mut Registers) {
+    let (to, len) = registers.output(into, len);
+    for i in (0..len).step_by(LANES) {
+        // SAFETY: A register has room for a multiple of 16 elements.
+        unsafe { s.store(to.add(i), s.splat(value)) }
+    }
+}
+
+#[inline(always)]
+unsafe fn load<S: Simd>(
+    s: S,
+    into: Reg,
+    from: &Access,
+    buffers: Buffers<'_>,
+    place: Place<'_>,
+    registers: &mut Registers,
+) {
+    let step = place.window.step(from.inner);
+    let data = buffers.start(from.buffer).wrapping_add(place.window.element(from, place.at, place.from));
+    // SAFETY: The access is inside of its buffer for the positions of the piece.
+    unsafe {
+        match into {
+            Reg::Vector(r) if step == 1 => registers.pointers[usize::from(r)] = data,
+            Reg::Vector(_) => {
+                let (to, len) = registers.output(into, place.len);
+                for i in 0..len {
+                    *to.add(i) = *data.add(i * step);
+                }
+            }
+            // The one value at inner position 0.
+            Reg::Scalar(_) => fill(s, into, *data.wrapping_sub(place.from * step), place.len, registers),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn store<S: Simd>(
+    s: S,
+    from: Reg,
+    to: &Access,
+    buffers: Buffers<'_>,
+    place: Place<'_>,
+    registers: &mut Registers,
+) {
+    let step = place.window.step(to.inner);
+    let values = registers.arg(from).data;
+    let data = buffers.start(to.buffer).wrapping_add(place.window.element(to, place.at, place.from));
+    // SAFETY: The access is inside of its buffer for the positions of the piece, and the register has as many values.
+    unsafe {
+        match from {
+            Reg::Vector(_) if step == 1 => {
+                let whole = place.len / LANES * LANES;
+                for i in (0..whole).step_by(LANES) {
+                    s.store(data.add(i), s.load(values.add(i)));
+                }
+                if whole < place.len {
+                    let left = place.len - whole;
+                    s.store_partial(data.add(whole), s.load_partial(values.add(whole), left), left);
+                }
+            }
+            Reg::Vector(_) => {
+                for i in 0..place.len {
+                    *data.add(i * step) = *values.add(i);
+                }
+            }
+            // Stored once, by the first piece.
+            Reg::Scalar(_) if place.from == 0 => *data = *values,
+            Reg::Scalar(_) => {}
+        }
+    }
+}
+
+/// Reads a vector at computed positions, 0 outside.
+unsafe fn load_at(
+    into: Reg,
+    from: &Access,
+    at: &[Position],
+    buffers: Buffers<'_>,
+    place: Place<'_>,
+    registers: &mut Registers,
+) {
+    let window = place.window;
+    let (first, count) = match into {
+        Reg::Vector(_) => (place.from, place.len),
+        Reg::Scalar(_) => (0, 1),
+    };
+    let step = window.step(from.inner);
+    let data = buffers.start(from.buffer).wrapping_add(window.element(from, place.at, first));
+    let (to, len) = registers.output(into, place.len);
+    for i in 0..count {
+        let mut element = Some(i * step);
+        for position in at {
+            let found = resolve(position, &place, first + i);
+            element = element.zip(found).map(|(e, p)| e + p * window.step(position.stride));
+        }
+        // SAFETY: Positions are below their limits, so the element is inside of the buffer; the register has room.
+        unsafe { *to.add(i) = element.map_or(0.0, |e| *data.wrapping_add(e)) };
+    }
+    for i in count..if matches!(into, Reg::Scalar(_)) { len } else { 0 } {
+        // SAFETY: A scalar register has 16 lanes.
+        unsafe { *to.add(i) = *to };
+    }
+}
+
+/// The position that is read, if it is inside.
+fn resolve(position: &Position, place: &Place<'_>, inner: usize) -> Option<usize> {
+    let mut n = position.offset + inner as i64 * position.inner;
+    for (axis, &coefficient) in position.outer.iter().enumerate() {
+        n += (place.at[axis] - place.base[axis]) as i64 * coefficient;
+    }
+    if position.divisor != 1 {
+        if position.exact && n.rem_euclid(position.divisor) != 0 {
+            return None;
+        }
+        n = n.div_euclid(position.divisor);
+    }
+    usize::try_from(n).ok().filter(|&p| p < place.window.range(position.limit).len())
+}
+
+/// Vector `i / 16` of an argument, of which elements below `len` are there; the others are 0.
+#[inline(always)]
+unsafe fn lanes<S: Simd>(s: S, arg: Arg, i: usize, len: usize) -> S::F {
+    // SAFETY: The caller vouches for `len` elements, or for 16 equal lanes.
+    unsafe {
+        let data = arg.data.add(i & arg.mask);
+        if arg.mask == 0 || i + LANES <= len { s.load(data) } else { s.load_partial(data, len - i) }
+    }
+}
+
+/// `to[i] = f(a[i], …)`, vector by vector.
+macro_rules! pointwise {
+    ($s:ident, $to:ident, $len:ident, [$($x:ident = $arg:expr),*], $value:expr) => {{
+        let whole = $len / LANES * LANES;
+        let mut i = 0;
+        while i < whole {
+            $(let $x = $s.load($arg.data.add(i & $arg.mask));)*
+            $s.store($to.add(i), $value);
+            i += LANES;
+        }
+        if whole < $len {
+            $(let $x = lanes($s, $arg, whole, $len);)*
+            $s.store($to.add(whole), $value);
+        }
+    }};
+}
+
+/// A pointwise function.
+///
+/// # Safety
+/// The arguments have `len` elements, or 16 equal lanes.
+#[inline(always)]
+unsafe fn map<S: Simd>(s: S, f: Scalar, into: Reg, args: &[Reg; 3], len: usize, registers: &mut Registers) {
+    let [a, b, c] = args.map(|register| registers.arg(register));
+    let (to, len) = registers.output(into, len);
+    let truth = |mask: S::M| s.select(mask, s.splat(1.0), s.splat(0.0));
+    let clear = |x: S::F, bits: i32| s.from_bits(s.and(s.bits(x), s.splat_i(bits)));
+    let zero = s.splat(0.0);
+    // SAFETY: The caller vouches for the arguments; the register has room for a multiple of 16 elements.
+    unsafe {
+        match f {
+            Scalar::Add => pointwise!(s, to, len, [x = a, y = b], s.add(x, y)),
+            Scalar::Sub => pointwise!(s, to, len, [x = a, y = b], s.sub(x, y)),
+            Scalar::Mul => pointwise!(s, to, len, [x = a, y = b], s.mul(x, y)),
+            Scalar::Div => pointwise!(s, to, len, [x = a, y = b], s.div(x, y)),
+            // The other one where one is NaN, as `f64::min` and `f64::max` have it.
+            Scalar::Min => pointwise!(s, to, len, [x = a, y = b], s.select(s.eq(y, y), s.min(x, y), x)),
+            Scalar::Max => pointwise!(s, to, len, [x = a, y = b], s.select(s.eq(y, y), s.max(x, y), x)),
+            Scalar::Neg => {
+                pointwise!(s, to, len, [x = a], s.from_bits(s.xor(s.bits(x), s.splat_i(i32::MIN))))
+            }
+            Scalar::Abs => pointwise!(s, to, len, [x = a], clear(x, i32::MAX)),
+            Scalar::Exp => pointwise!(s, to, len, [x = a], math::exp(s, x)),
+            Scalar::Sqrt => pointwise!(s, to, len, [x = a], s.sqrt(x)),
+            Scalar::Tanh => pointwise!(s, to, len, [x = a], math::tanh(s, x)),
+            Scalar::Sigmoid => pointwise!(s, to, len, [x = a], math::sigmoid(s, x)),
+            Scalar::Floor => pointwise!(s, to, len, [x = a], s.floor(x)),
+            Scalar::Round => pointwise!(s, to, len, [x = a], s.round(x)),
+            Scalar::Step => pointwise!(s, to, len, [x = a], truth(s.lt(zero, x))),
+            Scalar::Lt => pointwise!(s, to, len, [x = a, y = b], truth(s.lt(x, y))),
+            Scalar::Le => pointwise!(s, to, len, [x = a, y = b], truth(s.le(x, y))),
+            Scalar::Eq => pointwise!(s, to, len, [x = a, y = b], truth(s.eq(x, y))),
+            Scalar::Ne => pointwise!(s, to, len, [x = a, y = b], s.select(s.eq(x, y), zero, s.splat(1.0))),
+            Scalar::Not => pointwise!(s, to, len, [x = a], truth(s.eq(x, zero))),
+            Scalar::And => pointwise!(s, to, len, [x = a, y = b], {
+                s.select(s.eq(x, zero), zero, s.select(s.eq(y, zero), zero, s.splat(1.0)))
+            }),
+            Scalar::Or => pointwise!(s, to, len, [x = a, y = b], {
+                s.select(s.eq(x, zero), s.select(s.eq(y, zero), zero, s.splat(1.0)), s.splat(1.0))
+            }),
+            Scalar::Select => pointwise!(s, to, len, [x = a, y = b, z = c], s.select(s.eq(x, zero), z, y)),
+            Scalar::Pow if b.mask == 0 && *b.data == 2.0 => pointwise!(s, to, len, [x = a], s.mul(x, x)),
+            Scalar::Pow if b.mask == 0 && *b.data == 3.0 => {
+                pointwise!(s, to, len, [x = a], s.mul(s.mul(x, x), x))
+            }
+            f => map_one_by_one(f, [a, b, c], to, len),
+        }
+    }
+}
+
+/// A pointwise function by its definition.
+///
+/// # Safety
+/// As for [`map`].
+#[inline(never)]
+unsafe fn map_one_by_one(f: Scalar, args: [Arg; 3], to: *mut f32, len: usize) {
+    let eval = f.info().eval;
+    // SAFETY: The caller vouches for the arguments and for room.
+    unsafe {
+        let at = |arg: Arg, i: usize| f64::from(*arg.data.add(i & arg.mask));
+        let equal = args.iter().all(|arg| arg.mask == 0);
+        for i in 0..len {
+            *to.add(i) = if equal && i > 0 {
+                *to
+            } else {
+                eval(at(args[0], i), at(args[1], i), at(args[2], i)) as f32
+            };
+        }
+    }
+}
+
+/// The sum of `len` elements: four chains of sixteen lanes, which take vectors in turn.
+///
+/// # Safety
+/// The argument has `len` elements.
+#[inline(always)]
+pub(crate) unsafe fn sum<S: Simd>(s: S, x: *const f32, len: usize) -> f32 {
+    let arg = Arg { data: x, mask: usize::MAX };
+    let mut acc = [s.splat(0.0); 4];
+    // SAFETY: The caller vouches for the elements.
+    unsafe {
+        let whole = len / (4 * LANES) * (4 * LANES);
+        for i in (0..whole).step_by(4 * LANES) {
+            for (j, acc) in acc.iter_mut().enumerate() {
+                *acc = s.add(*acc, s.load(x.add(i + j * LANES)));
+            }
+        }
+        for (i, acc) in (whole..len).step_by(LANES).zip(&mut acc) {
+            *acc = s.add(*acc, lanes(s, arg, i, len));
+        }
+    }
+    s.sum(s.add(s.add(acc[0], acc[2]), s.add(acc[1], acc[3])))
+}
+
+/// The largest of `len` elements, NaNs left out; −∞ of nothing.
+///
+/// # Safety
+/// The argument has `len` elements.
+#[inline(always)]
+pub(crate) unsafe fn largest<S: Simd>(s: S, x: *const f32, len: usize) -> f32 {
+    let lowest = s.splat(f32::NEG_INFINITY);
+    let (mut acc, whole) = (lowest, len / LANES * LANES);
+    // SAFETY: The caller vouches for the elements.
+    unsafe {
+        for i in (0..whole).step_by(LANES) {
+            acc = s.max(s.load(x.add(i)), acc);
+        }
+        let mut result = s.largest(acc);
+        for i in whole..len {
+            result = result.max(*x.add(i));
+        }
+        result
+    }
+}
+
+/// # Safety
+/// The argument has `len` elements, or 16 equal lanes that stand for as many.
+#[inline(always)]
+unsafe fn reduce<S: Simd>(s: S, kind: Reduction, x: Arg, len: usize) -> f32 {
+    // SAFETY: The caller vouches for the elements.
+    unsafe {
+        let at = |i: usize| *x.data.add(i & x.mask);
+        match kind {
+            Reduction::Sum if x.mask != 0 => sum(s, x.data, len),
+            Reduction::Max if x.mask != 0 => largest(s, x.data, len),
+            Reduction::Sum => (0..len).map(|i| f64::from(at(i))).sum::<f64>() as f32,
+            Reduction::Prod => (0..len).map(|i| f64::from(at(i))).product::<f64>() as f32,
+            Reduction::Max => (0..len).map(at).fold(f32::NEG_INFINITY, f32::max),
+            Reduction::Min => (0..len).map(at).fold(f32::INFINITY, f32::min),
+            Reduction::Argmax => position(len, at, |v, best| v > best),
+            Reduction::Argmin => position(len, at, |v, best| v < best),
+        }
+    }
+}
+
+/// The first position whose value none is better than.
+#[inline(always)]
+fn position(len: usize, at: impl Fn(usize) -> f32, better: impl Fn(f32, f32) -> bool) -> f32 {
+    let mut best = 0;
+    for i in 1..len {
+        if better(at(i), at(best)) {
+            best = i;
+        }
+    }
+    best as f32
+}
+
+/// `exp(x − max)`, 0 where `x` is −∞, and the sum of all.
+///
+/// # Safety
+/// `x` has `len` elements and `to` room for a multiple of 16.
+#[inline(always)]
+pub(crate) unsafe fn exp_below<S: Simd>(s: S, x: *const f32, to: *mut f32, len: usize, max: f32) -> f32 {
+    let arg = Arg { data: x, mask: usize::MAX };
+    let (lowest, top) = (s.splat(f32::NEG_INFINITY), s.splat(max));
+    // SAFETY: The caller vouches for the elements.
+    unsafe {
+        for i in (0..len).step_by(LANES) {
+            let x = lanes(s, arg, i, len);
+            let e = s.select(s.eq(x, lowest), s.splat(0.0), math::exp(s, s.sub(x, top)));
+            s.store(to.add(i), e);
+        }
+        sum(s, to, len)
+    }
+}
+
+/// # Safety
+/// `x` has `len` elements and `to` room for a multiple of 16.
+#[inline(always)]
+unsafe fn softmax<S: Simd>(s: S, x: *const f32, to: *mut f32, len: usize) {
+    // SAFETY: The caller vouches for the elements.
+    unsafe {
+        let max = largest(s, x, len);
+        let total = exp_below(s, x, to, len, max);
+        let total = s.splat(if total == 0.0 { 1.0 } else { total });
+        for i in (0..len).step_by(LANES) {
+            s.store(to.add(i), s.div(s.load(to.add(i)), total));
+        }
+    }
+}
