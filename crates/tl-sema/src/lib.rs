@@ -6,21 +6,26 @@
 //! Definitions + Scope ─trace_expr→ Traced                what a script's expression or query needs
 //! ```
 //!
-//! ```ignore
-//! pub fn check(entry: &Source, importer: &mut dyn Importer, prelude: &Program) -> Checked;
-//! pub fn trace_function(program: &Program, name: &str, arguments: &[Argument], limits: &Limits) -> Result<Traced, Vec<Diagnostic>>;
-//! pub fn trace_expr(program: &Program, definitions: &Definitions, scope: &dyn Scope, expr: &ast::Expr, limits: &Limits) -> Result<Traced, Vec<Diagnostic>>;
-//! ```
-//!
 //! [`program`] is the program free of syntax, [`reader`] builds it. The static analyses work on one block of equations
 //! (a function's body or a script's definitions): [`domains`](mod@domains) unifies what indices range over, and
 //! [`projection`] decides where each index is summed. [`trace`] then evaluates a block on demand into one graph.
 
 pub mod argument;
+mod block;
+pub mod builtins;
+pub mod check;
+mod domains;
+mod kernels;
 pub mod model;
 pub mod program;
+mod projection;
 pub mod reader;
+mod sizes;
+mod suggest;
+pub mod trace;
 
 pub use argument::{Argument, InputSlot, Limits, OuterTensor, Scope, Traced};
+pub use check::{Checked, Importer, check};
 pub use model::{MetaValue, Model};
 pub use program::{Function, Program};
+pub use trace::{Definitions, trace_expr, trace_function};

@@ -195,6 +195,13 @@ pub struct Param {
     pub default: Option<Expr>,
 }
 
+/// An op of the graph that computes what a function of the library defines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kernel {
+    /// `softmax(x[d]) -> [d]`
+    Softmax,
+}
+
 /// A function that can be traced into a graph.
 #[derive(Clone, Debug)]
 pub struct Function {
@@ -212,6 +219,8 @@ pub struct Function {
     pub script: Option<(Span, &'static str)>,
     /// The doc comment above it.
     pub doc: Option<String>,
+    /// The op of the graph that computes it, for a function of the library that has one.
+    pub kernel: Option<Kernel>,
     /// The head: name, parameters, result.
     pub span: Span,
 }
@@ -290,5 +299,45 @@ impl Expr {
             expr = inner;
         }
         expr
+    }
+
+    /// Calls `visit` on every direct part, those inside of indices included.
+    pub fn each_part<'e>(&'e self, visit: &mut dyn FnMut(&'e Expr)) {
+        match &self.kind {
+            ExprKind::Number(_) | ExprKind::Str(_) | ExprKind::Bool(_) | ExprKind::Name(_) => {}
+            ExprKind::Unsupported(_) | ExprKind::Missing => {}
+            ExprKind::List(parts) | ExprKind::Join(parts) | ExprKind::Apply(_, parts) => parts.iter().for_each(visit),
+            ExprKind::Field(base, _) | ExprKind::Paren(base) => visit(base),
+            ExprKind::Project(_, _, body) | ExprKind::Keep(body, _) => visit(body),
+            ExprKind::Call(_, args) => args.iter().for_each(|arg| visit(&arg.value)),
+            ExprKind::Product(factors) => factors.iter().for_each(|(_, factor)| visit(factor)),
+            ExprKind::Sum(terms) => terms.iter().for_each(|(_, term)| visit(term)),
+            ExprKind::Guarded(body, guard) => {
+                visit(body);
+                guard.iter().for_each(visit);
+            }
+            ExprKind::If(condition, yes, no) => [condition, yes, no].into_iter().for_each(|part| visit(part)),
+            ExprKind::Index(base, indices) => {
+                visit(base);
+                indices.iter().for_each(|index| index.each_part(visit));
+            }
+        }
+    }
+
+    /// Calls `visit` on the expression and everything in it, outer ones first.
+    pub fn walk<'e>(&'e self, visit: &mut dyn FnMut(&'e Expr)) {
+        visit(self);
+        self.each_part(&mut |part| part.walk(visit));
+    }
+}
+
+impl Index {
+    /// Calls `visit` on every expression that the index directly holds.
+    pub fn each_part<'e>(&'e self, visit: &mut dyn FnMut(&'e Expr)) {
+        match &self.kind {
+            IndexKind::Expr(expr) => visit(expr),
+            IndexKind::Slice(from, to) => from.iter().chain(to).for_each(|bound| visit(bound)),
+            IndexKind::Name(_) | IndexKind::Any | IndexKind::Group(_) => {}
+        }
     }
 }

@@ -45,6 +45,7 @@ impl<'p> Reader<'p> {
             block: Block::default(),
             script: None,
             doc: decl.docs(),
+            kernel: None,
             span,
         };
         match decl.body() {
@@ -55,6 +56,7 @@ impl<'p> Reader<'p> {
             Some(ast::FnBody::Block(block)) => self.block(&mut function, &block),
             None => function.script = Some((function.span, "a function without a body")),
         }
+        function.kernel = crate::kernels::recognize(&function);
         Some(function)
     }
 

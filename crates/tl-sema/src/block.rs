@@ -1,0 +1,214 @@
+//! A block of equations with everything that is known of it before tracing.
+//!
+//! `let`s, `dim`s and default values are *units* beside the equations, because calls and reductions in them need the same
+//! analysis. A unit is an equation; those of `let`s and the like define a tensor that no program can name.
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tl_ir::Reduction;
+use tl_syntax::Diagnostic;
+
+use crate::argument::Scope;
+use crate::domains::Domains;
+use crate::program::*;
+use crate::projection::{self, EquationFacts, Names};
+
+/// A block, analysed.
+#[derive(Debug)]
+pub(crate) struct Block {
+    /// The function whose body it is; none for a script's definitions.
+    pub function: Option<Arc<Function>>,
+    /// Equations first, then the values of `let`s, sizes of `dim`s, defaults of parameters.
+    pub units: Vec<Equation>,
+    /// What was found of each unit.
+    pub facts: Vec<EquationFacts>,
+    /// The equations of each tensor.
+    pub tensors: HashMap<Arc<str>, Vec<usize>>,
+    /// Name and unit of each `let`, in order.
+    pub lets: Vec<(Name, usize)>,
+    /// Name and unit of each `dim`.
+    pub dims: Vec<(Name, usize)>,
+    /// The unit of each parameter's default.
+    pub defaults: HashMap<Arc<str>, usize>,
+    /// Names of index variables that mean one domain in the whole block.
+    pub declared: HashSet<Arc<str>>,
+    /// Which index variables and positions share a domain.
+    pub domains: Domains,
+    /// Arguments such as `m.blk[l]` that are parts of a model's tree and no reads of tensors.
+    pub trees: HashSet<ExprId>,
+    /// Errors and warnings.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// The names that a block's equations see.
+pub(crate) struct BlockNames<'a> {
+    program: &'a Program,
+    scope: Option<&'a dyn Scope>,
+    variables: HashSet<Arc<str>>,
+    tensors: HashSet<Arc<str>>,
+}
+
+impl Block {
+    /// Analyses the body of a function.
+    pub fn of_function(function: &Arc<Function>, program: &Program) -> Rc<Block> {
+        let block = &function.block;
+        Self::new(Some(Arc::clone(function)), block, None, program, None)
+    }
+
+    /// Analyses a script's definitions together with one more expression, the last unit.
+    pub fn of_script(
+        definitions: &crate::program::Block,
+        wanted: Equation,
+        program: &Program,
+        scope: &dyn Scope,
+    ) -> Rc<Block> {
+        Self::new(None, definitions, Some(wanted), program, Some(scope))
+    }
+
+    fn new(
+        function: Option<Arc<Function>>,
+        block: &crate::program::Block,
+        wanted: Option<Equation>,
+        program: &Program,
+        scope: Option<&dyn Scope>,
+    ) -> Rc<Block> {
+        let mut units = block.equations.clone();
+        let mut tensors: HashMap<Arc<str>, Vec<usize>> = HashMap::new();
+        for (number, equation) in units.iter().enumerate() {
+            tensors.entry(Arc::clone(&equation.target.text)).or_default().push(number);
+        }
+        let mut add = |prefix: &str, name: &Name, value: &Expr| {
+            units.push(unit(prefix, name, value));
+            units.len() - 1
+        };
+        let lets = block.lets.iter().map(|l| (l.name.clone(), add("let ", &l.name, &l.value))).collect::<Vec<_>>();
+        let dims = block.dims.iter().map(|d| (d.name.clone(), add("dim ", &d.name, &d.size))).collect::<Vec<_>>();
+        let params = function.iter().flat_map(|f| &f.params);
+        let defaults = params
+            .clone()
+            .filter_map(|p| Some((Arc::clone(&p.name.text), add("default ", &p.name, p.default.as_ref()?))))
+            .collect();
+        units.extend(wanted);
+
+        let mut variables: HashSet<Arc<str>> = params.map(|p| Arc::clone(&p.name.text)).collect();
+        variables.extend(lets.iter().map(|(name, _)| Arc::clone(&name.text)));
+        let names = BlockNames { program, scope, variables, tensors: tensors.keys().cloned().collect() };
+        let mut declared: HashSet<Arc<str>> = dims.iter().map(|(name, _)| Arc::clone(&name.text)).collect();
+        let dim_names: Vec<Arc<str>> = declared.iter().cloned().collect();
+        if let Some(function) = &function {
+            let axes = function.params.iter().flat_map(|p| p.axes.iter().flatten()).chain(&function.result_axes);
+            declared.extend(axes.map(|axis| Arc::clone(&axis.text)));
+        }
+        let mut out = Block {
+            function,
+            facts: Vec::new(),
+            tensors,
+            lets,
+            dims,
+            defaults,
+            declared,
+            domains: Domains::default(),
+            trees: HashSet::new(),
+            diagnostics: Vec::new(),
+            units,
+        };
+        out.analyse(&names, &dim_names);
+        Rc::new(out)
+    }
+
+    fn analyse(&mut self, names: &BlockNames<'_>, dims: &[Arc<str>]) {
+        let variables: Vec<_> = self.units.iter().map(|unit| projection::index_variables(unit, names)).collect();
+        let is_index = |unit: usize, name: &str| variables[unit].iter().any(|(variable, _)| **variable == *name);
+        self.trees = self.tree_arguments(names);
+        let is_path = |expr: &Expr| self.trees.contains(&expr.id);
+        self.domains = Domains::new(&self.units, self.function.as_deref(), dims, &is_index, &is_path);
+        let mut diagnostics = Vec::new();
+        for (number, unit) in self.units.iter().enumerate() {
+            let facts =
+                projection::analyse(number, unit, &self.declared, &self.domains, names, &mut diagnostics);
+            self.facts.push(facts);
+        }
+        self.diagnostics = diagnostics;
+    }
+
+    /// Arguments such as `m.blk[l]` that are a part of a model's tree, because the parameter is used as one.
+    fn tree_arguments(&self, names: &BlockNames<'_>) -> HashSet<ExprId> {
+        let mut found = HashSet::new();
+        for unit in &self.units {
+            unit.value.walk(&mut |expr| {
+                let ExprKind::Call(name, args) = &expr.kind else { return };
+                let Some(function) = names.function(&name.text) else { return };
+                for (number, arg) in args.iter().enumerate() {
+                    let param = match &arg.name {
+                        Some(key) => function.params.iter().find(|p| p.name.text == key.text),
+                        None => function.params.get(number),
+                    };
+                    if param.is_some_and(|p| p.axes.is_none() && is_tree(&function, &p.name.text, names, 8)) {
+                        found.insert(arg.value.unparenthesized().id);
+                    }
+                }
+            });
+        }
+        found
+    }
+}
+
+/// Whether a function uses a parameter as a model: takes a field of it or metadata, or gives it to a function that does.
+fn is_tree(function: &Function, param: &str, names: &BlockNames<'_>, depth: usize) -> bool {
+    let mut tree = false;
+    let is_param = |expr: &Expr| matches!(&expr.unparenthesized().kind, ExprKind::Name(name) if **name == *param);
+    let mut visit = |expr: &Expr| match &expr.kind {
+        ExprKind::Field(base, _) => tree |= is_param(base),
+        ExprKind::Index(base, indices) => {
+            let key = |index: &Index| matches!(&index.kind, IndexKind::Expr(e) if matches!(e.kind, ExprKind::Str(_)));
+            tree |= is_param(base) && indices.first().is_some_and(key);
+        }
+        ExprKind::Call(name, args) if depth > 0 && args.iter().any(|arg| is_param(&arg.value)) => {
+            if let Some(inner) = names.function(&name.text) {
+                let taken = args.iter().zip(&inner.params).filter(|(arg, _)| is_param(&arg.value));
+                tree |= taken.into_iter().any(|(_, p)| is_tree(&inner, &p.name.text, names, depth - 1));
+            }
+        }
+        _ => {}
+    };
+    let block = &function.block;
+    let values = block.equations.iter().map(|e| &e.value).chain(block.lets.iter().map(|l| &l.value));
+    values.chain(block.dims.iter().map(|d| &d.size)).for_each(|value| value.walk(&mut visit));
+    tree
+}
+
+/// An expression as a unit.
+pub(crate) fn unit(prefix: &str, name: &Name, value: &Expr) -> Equation {
+    Equation {
+        target: Name { text: format!("{prefix}{}", name.text).into(), span: name.span },
+        indices: None,
+        projection: Projection::Reduce(Reduction::Sum),
+        explicit: false,
+        value: value.clone(),
+        guard: Vec::new(),
+        span: value.span,
+    }
+}
+
+impl Names for BlockNames<'_> {
+    fn is_variable(&self, name: &str) -> bool {
+        self.variables.contains(name)
+            || !self.tensors.contains(name) && self.scope.is_some_and(|scope| scope.variable(name).is_some())
+    }
+
+    fn is_tensor(&self, name: &str) -> bool {
+        self.tensors.contains(name)
+    }
+
+    fn function(&self, name: &str) -> Option<Arc<Function>> {
+        self.program.function(name).cloned()
+    }
+
+    fn all(&self) -> Vec<String> {
+        let own = self.variables.iter().chain(&self.tensors).map(|name| name.to_string());
+        let functions = self.program.functions().map(|f| f.name.text.to_string());
+        own.chain(functions).chain(self.scope.map(|scope| scope.names()).unwrap_or_default()).collect()
+    }
+}

@@ -1,0 +1,293 @@
+//! Checking a program: its texts are parsed, imports followed, functions analysed, and traced as far as that goes without data.
+//!
+//! Without data every tensor of a model is there, and sizes and metadata are unknown. Recursions over indices whose number of
+//! steps is unknown are unrolled a little, at steps that stand for all. What that finds is wrong for every model. A function that
+//! generates, `fn f(m, tok[p]) -> logits[p, v]`, must besides be causal.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use tl_ir::stream::{self, Violation, ViolationKind};
+use tl_syntax::ast::{self, Stmt};
+use tl_syntax::{Diagnostic, Source, SourceId, Span, SyntaxKind, codes};
+
+use crate::argument::{Argument, Limits, Scope};
+use crate::block::{Block, unit};
+use crate::program::{Expr, ExprId, ExprKind, Function, Name, Program};
+use crate::reader::Reader;
+use crate::trace::{Definitions, Tracer};
+
+/// The largest number of files that a program may import, all in all.
+const MAX_IMPORTS: usize = 1000;
+/// How deep imports may be nested.
+const MAX_IMPORT_DEPTH: usize = 64;
+
+/// Brings in the files that a program imports.
+pub trait Importer {
+    /// The text behind `import "path"` in the file `from`. It is asked once for each import; the same file must have the same name
+    /// each time.
+    ///
+    /// # Errors
+    /// Why there is no such file, or why it may not be read, in one sentence without a full stop.
+    fn import(&mut self, path: &str, from: &Source) -> Result<Source, String>;
+}
+
+/// A program and everything that was found.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The functions of the prelude, of the imported files and of the file itself.
+    pub program: Program,
+    /// Errors and warnings, in the order of the files and places.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Checks a file and all that it imports. The functions of `prelude` are known to it and not checked again.
+pub fn check(entry: &Source, importer: &mut dyn Importer, prelude: &Program) -> Checked {
+    let mut checker = Checker {
+        importer,
+        program: prelude.clone(),
+        diagnostics: Vec::new(),
+        sources: HashMap::new(),
+        done: HashSet::new(),
+        open: Vec::new(),
+        own: Vec::new(),
+        script: Script::default(),
+    };
+    checker.file(entry, None);
+    checker.functions();
+    checker.equations();
+    let Checker { program, mut diagnostics, .. } = checker;
+    diagnostics.sort_by_key(|d| d.primary_span().map(|span| (span.source, span.start)));
+    Checked { program, diagnostics }
+}
+
+struct Checker<'a> {
+    importer: &'a mut dyn Importer,
+    program: Program,
+    diagnostics: Vec<Diagnostic>,
+    sources: HashMap<SourceId, Source>,
+    /// Names of files that have been read.
+    done: HashSet<String>,
+    /// Names of files that are being read, outermost first.
+    open: Vec<String>,
+    /// The functions to check.
+    own: Vec<Arc<str>>,
+    script: Script,
+}
+
+/// What the statements outside of functions define.
+#[derive(Default)]
+struct Script {
+    definitions: Definitions,
+    variables: HashSet<Arc<str>>,
+    relations: HashSet<Arc<str>>,
+}
+
+impl Checker<'_> {
+    fn file(&mut self, source: &Source, imported_at: Option<Span>) {
+        if let Some(at) = self.open.iter().position(|name| name == source.name()) {
+            self.diagnostics.push(circle(&self.open[at..], source.name(), imported_at.unwrap_or(Span::NONE)));
+            return;
+        }
+        if !self.done.insert(source.name().to_owned()) {
+            return;
+        }
+        if self.open.len() >= MAX_IMPORT_DEPTH || self.done.len() > MAX_IMPORTS {
+            let what = match self.open.len() >= MAX_IMPORT_DEPTH {
+                true => format!("imports are nested deeper than {MAX_IMPORT_DEPTH}"),
+                false => format!("a program may import at most {MAX_IMPORTS} files"),
+            };
+            self.diagnostics.push(Diagnostic::error(codes::IMPORT_LIMIT, imported_at.unwrap_or(Span::NONE), what));
+            return;
+        }
+        self.sources.insert(source.id(), source.clone());
+        self.open.push(source.name().to_owned());
+        let parse = tl_syntax::parse(source);
+        self.diagnostics.extend(parse.diagnostics.iter().cloned());
+        for stmt in parse.file().stmts() {
+            self.stmt(source, &stmt);
+        }
+        self.open.pop();
+    }
+
+    fn stmt(&mut self, source: &Source, stmt: &Stmt) {
+        match stmt {
+            Stmt::Fn(decl) => self.define(decl),
+            Stmt::Import(import) => self.import(source, import),
+            Stmt::Equation(equation) => {
+                let found = self.script.definitions.add_equation(equation);
+                self.diagnostics.extend(found);
+                if let Some(ast::Expr::Call(call)) = equation.lhs() {
+                    self.script.relations.extend(call.name().map(|name| name.as_str().into()));
+                }
+            }
+            Stmt::Dim(dims) => {
+                let found = self.script.definitions.add_dims(dims);
+                self.diagnostics.extend(found);
+            }
+            Stmt::Main(main) => main.body().iter().flat_map(|body| body.stmts()).for_each(|s| self.stmt(source, &s)),
+            Stmt::Rule(rule) => self.script.relations.extend(rule.name().map(|name| name.as_str().into())),
+            Stmt::Relation(decl) => self.script.relations.extend(decl.name().map(|name| name.as_str().into())),
+            Stmt::Param(decl) => self.script.variables.extend(decl.name().map(|name| name.as_str().into())),
+            Stmt::Expr(expr) => {
+                self.script.relations.extend(expr.call().and_then(|call| call.name()).map(|n| n.as_str().into()));
+                self.bindings(stmt);
+            }
+            _ => self.bindings(stmt),
+        }
+    }
+
+    /// The variables that a statement and everything in it binds.
+    fn bindings(&mut self, stmt: &Stmt) {
+        for node in stmt.syntax().descendants() {
+            let names = match node.kind() {
+                SyntaxKind::NamePattern | SyntaxKind::TuplePattern | SyntaxKind::Param => node,
+                _ => continue,
+            };
+            let idents = names.descendants().filter(|n| n.kind() == SyntaxKind::Ident);
+            self.script.variables.extend(idents.map(|ident| Arc::<str>::from(ident.text())));
+        }
+        if let Stmt::Assign(assign) = stmt
+            && let Some(ast::Expr::Name(name)) = assign.target()
+        {
+            self.script.variables.insert(name.name().into());
+        }
+    }
+
+    fn import(&mut self, source: &Source, import: &ast::ImportStmt) {
+        let Some(path) = import.path() else { return };
+        match self.importer.import(&path.value(), source) {
+            Ok(imported) => self.file(&imported, Some(path.span())),
+            Err(why) => self.diagnostics.push(
+                Diagnostic::error(codes::IMPORT_FAILED, path.span(), format!("this file can't be imported: {why}"))
+                    .help("paths are relative to the file that imports"),
+            ),
+        }
+    }
+
+    fn define(&mut self, decl: &ast::FnDecl) {
+        let mut reader = Reader::new(&mut self.program);
+        let function = reader.function(decl);
+        self.diagnostics.append(&mut reader.diagnostics);
+        let Some(function) = function else { return };
+        let name = Arc::clone(&function.name.text);
+        let span = function.name.span;
+        let before = self.program.define(function);
+        if let Some(before) = before.filter(|_| self.own.contains(&name)) {
+            self.diagnostics.push(
+                Diagnostic::error(codes::DEFINED_TWICE, span, format!("the function `{name}` is defined twice"))
+                    .label(before.name.span, "the first definition"),
+            );
+        }
+        if !self.own.contains(&name) {
+            self.own.push(name);
+        }
+    }
+
+    /// Analyses the functions, and traces those whose analysis found no error.
+    fn functions(&mut self) {
+        for name in self.own.clone() {
+            let Some(function) = self.program.function(&name).cloned() else { continue };
+            if function.script.is_some() {
+                continue; // The interpreter runs it; its equations are checked when it does.
+            }
+            let limits = Limits::default();
+            let mut tracer = Tracer::new(&self.program, None, &limits);
+            let arguments: Vec<Argument> = function.params.iter().map(|p| argument(&function, &p.name)).collect();
+            let traced = tracer.check_function(&function, &arguments);
+            let (graph, found) = tracer.into_parts();
+            // What is wrong with another function is reported there.
+            let own = |d: &Diagnostic| d.primary_span().is_none_or(|span| span.source == function.span.source);
+            self.diagnostics.extend(found.into_iter().filter(|d| own(d) || d.is_error()));
+            if traced.is_ok()
+                && function.is_generator()
+                && let Err(violations) = stream::derive(&graph)
+            {
+                let found: Vec<Diagnostic> = violations.iter().map(|v| self.looks_ahead(v)).collect();
+                self.diagnostics.extend(found);
+            }
+        }
+        self.remove_repetitions();
+    }
+
+    /// Analyses the equations outside of functions. Their variables have no values yet.
+    fn equations(&mut self) {
+        let script = std::mem::take(&mut self.script);
+        if script.definitions.tensors().is_empty() {
+            return;
+        }
+        let nothing = Expr { id: ExprId(0), kind: ExprKind::Number(0.0), span: Span::NONE };
+        let wanted = unit("", &Name { text: "nothing".into(), span: Span::NONE }, &nothing);
+        let block = Block::of_script(&script.definitions.block, wanted, &self.program, &script);
+        let known = |d: &&Diagnostic| {
+            // Relations are no functions; what they mean in equations is not known here.
+            !script.relations.iter().any(|name| d.message.contains(&format!("`{name}`")))
+        };
+        self.diagnostics.extend(block.diagnostics.iter().filter(known).cloned());
+        self.remove_repetitions();
+    }
+
+    fn remove_repetitions(&mut self) {
+        let mut seen = HashSet::new();
+        self.diagnostics.retain(|d| seen.insert((d.code, d.primary_span(), d.message.clone())));
+    }
+
+    /// The read of a generator that needs what is not there yet.
+    #[cold]
+    fn looks_ahead(&self, violation: &Violation) -> Diagnostic {
+        let span = violation.span;
+        let text = self.sources.get(&span.source).map_or("", |source| source.slice(span));
+        let read = match (text.is_empty() || text.len() > 60 || text.contains('\n'), &violation.tensor) {
+            (false, _) => text.to_owned(),
+            (true, Some(tensor)) => tensor.clone(),
+            (true, None) => "a tensor".to_owned(),
+        };
+        let row = &violation.row;
+        let error = |message: String| Diagnostic::error(codes::LOOKS_AHEAD, span, message);
+        let diagnostic = match &violation.kind {
+            ViolationKind::LooksAhead { index, reach: None } => {
+                error(format!("`{read}` is read at every `{index}`, also after `{row}`"))
+                    .here("this read looks ahead")
+                    .help(format!("add `where {index} <= {row}` to the equation"))
+            }
+            ViolationKind::LooksAhead { index, reach: Some(reach) } => {
+                error(format!("`{read}` is read up to {reach} positions after `{row}`"))
+                    .here("this read looks ahead")
+                    .help(format!("restrict `{index}` to what has been: `where {index} <= {row}`"))
+            }
+            ViolationKind::ReducesRows => error(format!("`{read}` is reduced over all positions"))
+                .here("the result of one position depends on all")
+                .help(format!("reduce over another index `t` with `where t <= {row}`")),
+            ViolationKind::DataDependent => error(format!("`{read}` is read at a position that is data"))
+                .here("this read may look ahead"),
+        };
+        diagnostic.note("a function that generates computes the tokens one after the other: a row may read no later row")
+    }
+}
+
+/// What stands for a parameter where there are no data.
+fn argument(function: &Function, param: &Name) -> Argument {
+    let is_stream = function.is_generator()
+        && function.params.iter().any(|p| {
+            p.name.text == param.text
+                && matches!(p.axes.as_deref(), Some([axis]) if function.result_axes.first().is_some_and(|row| row.text == axis.text))
+        });
+    if is_stream { Argument::Stream } else { Argument::Opaque }
+}
+
+#[cold]
+fn circle(open: &[String], again: &str, span: Span) -> Diagnostic {
+    let mut way: Vec<&str> = open.iter().map(String::as_str).collect();
+    way.push(again);
+    Diagnostic::error(codes::IMPORT_CYCLE, span, "files import one another in a circle").note(way.join(" → "))
+}
+
+impl Scope for Script {
+    fn variable(&self, name: &str) -> Option<Argument> {
+        self.variables.contains(name).then_some(Argument::Opaque)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.variables.iter().map(|name| name.to_string()).collect()
+    }
+}
