@@ -12,7 +12,7 @@ use crate::program::*;
 
 /// The form of each function that an op computes.
 const TABLE: &[(&str, Kernel)] = &[(
-    "fn(0[1])->2[1]{2[1]=Product[Times:Call exp(Sum[+Index(0)[1],-Index(0)[1]->max[3]]) ,Over:sum]}",
+    "fn(0[1 ];)->2[1 ]{2[1 ]=<*exp(<+0[1 ]-Reduce(Max)[1 ](0[1 ])>,)/Reduce(Sum)[1 ](exp(<+0[1 ]-Reduce(Max)[1 ](0[1 ])>,))>}",
     Kernel::Softmax,
 )];
 
@@ -156,9 +156,6 @@ mod tests {
         };
         let mut program = Program::new();
         let function = Reader::new(&mut program).function(&decl).unwrap();
-        if function.kernel.is_none() {
-            println!("{:?}", Form::default().function(&function));
-        }
         function.kernel
     }
 
