@@ -4,6 +4,7 @@ use tl_exec::kernel::{BufferId, Plan};
 use tl_exec::plan::{Layout, layout};
 use tl_exec::run::RunError;
 
+use super::check::check;
 use crate::aligned::Aligned;
 use crate::kernels::tape::Buffers;
 
@@ -45,8 +46,9 @@ impl Arena {
         };
         let too_large = RunError::Memory { bytes: usize::MAX };
         let new = layout(plan, room.rows, room.wanted, room.stream).ok_or(too_large)?;
-        self.room = Some(room);
+        check(plan, &new.sizes, room);
         if new == self.layout && !self.memory.is_empty() {
+            self.room = Some(room);
             return Ok(false);
         }
         let bytes = new.len.saturating_mul(4);
@@ -58,7 +60,7 @@ impl Arena {
                 memory[to..to + len].copy_from_slice(&self.memory[from..from + len]);
             }
         }
-        (self.memory, self.layout) = (memory, new);
+        (self.memory, self.layout, self.room) = (memory, new, Some(room));
         Ok(true)
     }
 

@@ -72,7 +72,10 @@ impl Check<'_> {
             }
             Kernel::TakeWanted { from, out } => {
                 let [from, out] = [from, out].map(|b| &self.plan.buffers[b.index()].dims);
-                assert!(from.first() == Some(&Dim::Rows) && out.first() == Some(&Dim::Wanted), "rows are taken");
+                assert!(
+                    from.first() == Some(&Dim::Rows) && out.first() == Some(&Dim::Wanted),
+                    "rows are taken"
+                );
                 assert_eq!(from[1..], out[1..], "rows keep their form");
             }
             Kernel::Decode { weight, out } => {
@@ -104,7 +107,9 @@ impl Check<'_> {
         assert!(outer.len() <= MAX_AXES, "a loop has at most {MAX_AXES} outer axes");
         let mut written = Written::new(tape, given);
         for instr in &tape.instrs {
-            instr.reads().for_each(|reg| assert!(written.has(reg), "a register is written before it is read"));
+            instr
+                .reads()
+                .for_each(|reg| assert!(written.has(reg), "a register is written before it is read"));
             match instr {
                 Instr::Map { scalar, into, args } => {
                     let arity = scalar.info().arity;
@@ -126,7 +131,9 @@ impl Check<'_> {
                         self.access(from, outer, inner_of(*into, inner), computed.sum());
                     }
                 }
-                Instr::OuterIndex { axis, .. } => assert!(usize::from(*axis) < outer.len(), "there is such an axis"),
+                Instr::OuterIndex { axis, .. } => {
+                    assert!(usize::from(*axis) < outer.len(), "there is such an axis")
+                }
                 Instr::Reduce { into, .. } => {
                     assert!(may_reduce && matches!(into, Reg::Scalar(_)), "only loops reduce, to one value");
                 }
@@ -241,7 +248,11 @@ pub(super) fn is_disjoint(
     inner_too: bool,
     window: &Window,
 ) -> bool {
-    let stores = || tape.instrs.iter().filter_map(|i| if let Instr::Store { from, to } = i { Some((from, to)) } else { None });
+    let stores = || {
+        tape.instrs
+            .iter()
+            .filter_map(|i| if let Instr::Store { from, to } = i { Some((from, to)) } else { None })
+    };
     stores().enumerate().all(|(i, (_, first))| {
         // Of several stores to one buffer, the first is asked for all.
         if stores().take(i).any(|(_, other)| other.buffer == first.buffer) {
@@ -266,7 +277,8 @@ pub(super) fn is_disjoint(
         }
         let mut span = 0;
         if count == 1 {
-            axes[used] = (window.step(first.inner), high.saturating_sub(low) / window.step(first.inner).max(1) + 1);
+            axes[used] =
+                (window.step(first.inner), high.saturating_sub(low) / window.step(first.inner).max(1) + 1);
             used += 1;
         } else if inner_too {
             return false;
@@ -285,8 +297,9 @@ pub(super) fn is_disjoint(
 
 /// Whether a tape loads from a buffer that it stores to.
 pub(super) fn reads_own_stores(tape: &Tape) -> bool {
-    let is_stored =
-        |buffer: BufferId| tape.instrs.iter().any(|i| matches!(i, Instr::Store { to, .. } if to.buffer == buffer));
+    let is_stored = |buffer: BufferId| {
+        tape.instrs.iter().any(|i| matches!(i, Instr::Store { to, .. } if to.buffer == buffer))
+    };
     tape.instrs.iter().any(|i| match i {
         Instr::Load { from, .. } | Instr::LoadAt { from, .. } => is_stored(from.buffer),
         _ => false,

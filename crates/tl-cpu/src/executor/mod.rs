@@ -9,6 +9,7 @@
 
 mod arena;
 mod attention;
+mod check;
 mod moves;
 mod passes;
 mod products;
@@ -37,9 +38,11 @@ pub struct CpuBackend {
 }
 
 impl CpuBackend {
-    /// The backend with `threads` threads (0: one a core) and the best instruction set that the processor has.
-    pub fn new(threads: usize) -> Self {
-        Self { pool: Arc::new(Pool::new(threads)), isa: Isa::detect() }
+    /// The backend with so many threads (unless said, one a core) and an instruction set: the best that the processor has, unless it has
+    /// the one asked for.
+    pub fn new(threads: Option<usize>, isa: Option<Isa>) -> Self {
+        let isa = isa.filter(|&isa| Kernels::new(isa).is_some()).unwrap_or_else(Isa::detect);
+        Self { pool: Arc::new(Pool::new(threads.unwrap_or(0))), isa }
     }
 
     /// The same on an existing pool and with a given instruction set; `None` if the processor does not have it.
@@ -199,12 +202,14 @@ impl Executable for Run {
     }
 
     fn run(&mut self, sequences: &mut [Sequence<'_>], arguments: &[&[f32]]) -> Result<(), RunError> {
+        self.check_states(sequences);
         self.place(sequences)?;
         self.take_arguments(arguments)?;
-        let bracket = Bracket { states: sequences, windows: &mut self.windows, whole: &self.whole };
+        let undo = Undo(sequences);
+        let bracket = Bracket { states: &mut *undo.0, windows: &mut self.windows, whole: &self.whole };
         let tasks = Arc::clone(&self.tasks);
         self.machine.run(&self.plan, &tasks, self.arena.buffers(), bracket, self.times.as_deref_mut());
-        for sequence in sequences {
+        for sequence in undo.finish() {
             sequence.state.advance(sequence.rows);
         }
         Ok(())
@@ -232,7 +237,37 @@ impl Executable for Run {
     }
 }
 
+/// Takes the rows of a step that does not come to its end out of the stores again.
+struct Undo<'a, 'b>(&'a mut [Sequence<'b>]);
+
+impl<'a, 'b> Undo<'a, 'b> {
+    /// The step has come to its end.
+    fn finish(mut self) -> &'a mut [Sequence<'b>] {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Undo<'_, '_> {
+    fn drop(&mut self) {
+        for sequence in &mut *self.0 {
+            let len = sequence.state.len();
+            // Rows are dropped only at the end of a step, so those before it are still there.
+            let _ = sequence.state.truncate(len);
+        }
+    }
+}
+
 impl Run {
+    /// The states belong to the plan: kernels rely on their widths.
+    fn check_states(&self, sequences: &[Sequence<'_>]) {
+        for sequence in sequences {
+            let stores = sequence.state.stores();
+            let same = stores.len() == self.plan.stores.len()
+                && stores.iter().zip(&self.plan.stores).all(|(store, spec)| store.width() == spec.width);
+            assert!(same, "the state of a sequence was made for this plan");
+        }
+    }
+
     /// Finds the window of each sequence and writes the positions of the rows.
     fn place(&mut self, sequences: &[Sequence<'_>]) -> Result<(), RunError> {
         self.windows.clear();

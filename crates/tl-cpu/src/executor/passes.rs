@@ -7,6 +7,7 @@ use std::ops::Range;
 use tl_exec::kernel::Einsum;
 
 use super::Machine;
+use super::check::{is_disjoint, reads_own_stores};
 use super::task::Pass;
 use crate::kernels::einsum::{self, RunEinsum};
 use crate::kernels::tape::{Buffers, MAX_AXES, RunLoop, Window};
@@ -39,7 +40,10 @@ impl Machine {
         let piece = if pass.pointwise { PIECE } else { inner.max(1) };
         let places = outer[..axes].iter().map(Range::len).product::<usize>() * inner.div_ceil(piece).max(1);
         let cost = places * (inner.min(piece) / LANES + 4) * kernel.tape.instrs.len();
-        let parts = self.parts(places, cost);
+        let mut parts = self.parts(places, cost);
+        if parts > 1 && !is_shared(pass, &outer[..axes], inner, window) {
+            parts = 1;
+        }
         let work = |part: usize, worker: usize| {
             let range = places * part / parts..places * (part + 1) / parts;
             // SAFETY: Each part is run by a worker of its own number, and the accesses of the loop are inside of their buffers.
@@ -71,4 +75,10 @@ impl Machine {
             unsafe { (self.kernels.einsum)(RunEinsum { einsum, buffers, window, places: range }) };
         });
     }
+}
+
+/// Whether threads may share the places of a loop: each stores to elements of its own, and none reads what another stores.
+fn is_shared(pass: &Pass, outer: &[Range<usize>], inner: usize, window: &Window) -> bool {
+    let tape = &pass.kernel.tape;
+    is_disjoint(tape, outer, inner, pass.pointwise && inner > PIECE, window) && !reads_own_stores(tape)
 }

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use tl_exec::kernel::{Epilogue, Plan};
 
+use super::check::{is_disjoint, reads_own_stores};
 use super::task::{Operand, Product};
 use super::{Machine, Worker};
 use crate::kernels::matmul::{FloatRows, GROUP, Out, QuantizedRows};
@@ -79,7 +80,8 @@ impl Machine {
         };
         // SAFETY: Each part is run once, by a worker of its own number.
         let work = |part, worker| unsafe { job.part(part, self.workers.get(worker)) };
-        self.fork(parts * job.blocks, job.x.rows * n * product.k / LANES, &work);
+        let cost = if job.is_shared() { job.x.rows * n * product.k / LANES } else { 0 };
+        self.fork(parts * job.blocks, cost, &work);
         self.quantized = quantized;
     }
 
@@ -104,6 +106,14 @@ impl Machine {
 }
 
 impl Job<'_> {
+    /// Whether threads may share the product: an epilogue stores each column of each row to elements of its own and reads none of them.
+    fn is_shared(&self) -> bool {
+        self.product.epilogue.as_ref().is_none_or(|Epilogue { tape }| {
+            let n = self.product.operands[0].n;
+            is_disjoint(tape, std::slice::from_ref(&self.rows), n, true, self.window) && !reads_own_stores(tape)
+        })
+    }
+
     /// # Safety
     /// Each part is run once, and nobody else uses the worker.
     unsafe fn part(&self, part: usize, worker: &mut Worker) {
