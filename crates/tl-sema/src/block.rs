@@ -118,6 +118,11 @@ impl Block {
         Rc::new(out)
     }
 
+    /// Whether the positions of a tensor can be staged: its equations name them.
+    pub fn names_positions(&self, tensor: &str) -> bool {
+        self.tensors.get(tensor).is_some_and(|units| units.iter().all(|&unit| self.units[unit].indices.is_some()))
+    }
+
     fn analyse(&mut self, names: &BlockNames<'_>, dims: &[Arc<str>]) {
         let variables: Vec<_> = self.units.iter().map(|unit| projection::index_variables(unit, names)).collect();
         let is_index = |unit: usize, name: &str| variables[unit].iter().any(|(variable, _)| **variable == *name);

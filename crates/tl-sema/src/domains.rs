@@ -172,6 +172,7 @@ impl Domains {
     ) {
         for (position, index) in indices.iter().enumerate() {
             let place = Key::Position(Arc::clone(tensor), position);
+            self.key(place.clone());
             match &index.kind {
                 IndexKind::Name(name) if is_index(name) => {
                     let variable = self.variable_key(equation, name, declared);

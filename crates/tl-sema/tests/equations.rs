@@ -72,7 +72,7 @@ fn projection_operators_reduce_the_whole_right_side() {
 
 #[test]
 fn a_guard_restricts_sums_and_the_left_side() {
-    let x = "X = [1, 2, 3, 4]\n";
+    let x = "dim i = 4\nX = [1, 2, 3, 4]\n";
     assert_eq!(script(&format!("{x}Y[i] = X[j] X[i] where j <= i\nY?")).1, [1.0, 6.0, 18.0, 40.0]);
     assert_eq!(script(&format!("{x}Y[i] = X[i] where i < 2\nY?")).1, [1.0, 2.0, 0.0, 0.0]);
     assert_eq!(script(&format!("{x}Y = X[i] where i != 0 and i < 3\nY?")).1, [5.0]);
@@ -137,8 +137,8 @@ fn indices_are_numbers() {
 
 #[test]
 fn the_same_left_side_adds_up() {
-    let text = "A = [1, 2]\nY[i] = A[i]\nY[i] = 10 * A[i]\nY[i] += 100\nY?";
-    assert_eq!(script(text).1, [111.0, 122.0]);
+    let text = "A = [1, 2]\nY[i] = A[i]\nY[i] += 10 * A[i]\nY?";
+    assert_eq!(script(text).1, [11.0, 22.0]);
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn variables_of_the_script_are_values() {
     let run = |text: &str| script_with(text, &variables).unwrap();
     assert_eq!(run("E[k, j]?"), (vec![3], vec![4.0, 5.0, 6.0]));
     assert_eq!(run("Y[i] = E[i, j] * k\nY?"), (vec![2], vec![6.0, 15.0]));
-    assert_eq!(run("E + E?"), (vec![2, 3], vec![2., 4., 6., 8., 10., 12.]));
+    assert_eq!(run("(E + E)?"), (vec![2, 3], vec![2., 4., 6., 8., 10., 12.]));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tl_ir::{AxisId, Extent, Reduction, Scalar};
 use tl_syntax::{Diagnostic, Span, codes};
 
 use crate::builtins;
-use crate::program::{Arg, Expr, Function, Name, Projection};
+use crate::program::{Arg, Expr, ExprKind, Function, Name, Projection};
 use crate::projection::{BoundAxes, CallFacts, ResultAxis};
 use crate::sizes::agree;
 
@@ -93,12 +93,7 @@ impl Tracer<'_> {
             let (Some(value), Some(number)) = (value, binding.argument) else { continue };
             let at = args[number].value.span;
             let value = match &binding.axes {
-                BoundAxes::Mapped => {
-                    if let Some(tensor) = value.tensor() {
-                        leading = self.meet_open(leading, &tensor.axes.clone(), at)?;
-                    }
-                    value
-                }
+                BoundAxes::Mapped => self.map_over(function, param, value, &mut leading, at)?,
                 BoundAxes::Indices(indices) => self.bind_indices(cx, &frame, param, indices, value, at)?,
                 BoundAxes::Bare => self.bind_bare(&frame, param, value, &mut leading, at)?,
             };
@@ -147,6 +142,42 @@ impl Tracer<'_> {
             );
         }
         Ok(())
+    }
+
+    /// A parameter without axes: all open axes of its argument are mapped over, out of sight of the function.
+    fn map_over(
+        &mut self,
+        function: &Function,
+        param: &crate::program::Param,
+        value: Value,
+        leading: &mut Vec<AxisId>,
+        span: Span,
+    ) -> Res<Value> {
+        let value = match value {
+            Value::List(items) if !is_indexed(function, &param.name.text) => {
+                Value::Tensor(self.as_tensor(Value::List(items), span)?)
+            }
+            other => other,
+        };
+        let Value::Tensor(tensor) = &value else { return Ok(value) };
+        if tensor.axes.is_empty() {
+            return Ok(value);
+        }
+        *leading = self.meet_open(std::mem::take(leading), &tensor.axes, span)?;
+        let hidden = self.mapped_axes(&tensor.axes);
+        let node = self.rename(tensor.node, &tensor.axes, &hidden, span);
+        Ok(scalar(node))
+    }
+
+    /// What open axes are called inside of a function that is mapped over them.
+    fn mapped_axes(&mut self, open: &[AxisId]) -> Vec<AxisId> {
+        let depth = self.inlining.len();
+        let mut hidden = Vec::new();
+        for (position, &axis) in open.iter().enumerate() {
+            let extent = self.graph.extent(axis);
+            hidden.push(if extent == Extent::Rows { axis } else { self.hidden_axis(&format!("_{position}.{depth}"), extent) });
+        }
+        hidden
     }
 
     /// A tensor parameter whose axes are indices of the caller.
@@ -223,8 +254,9 @@ impl Tracer<'_> {
             self.bind_argument(frame, class, own, name, span)?;
             axes.push(frame.home(class).map_or(own, |(home, _)| home));
         }
-        // Two parameters of one argument may not fall together, as in `f(x[d, d])`.
-        let node = self.rename(tensor.node, last, &axes, span);
+        let hidden = self.mapped_axes(first);
+        let (from, to) = (tensor.axes.clone(), [hidden, axes.clone()].concat());
+        let node = self.rename(tensor.node, &from, &to, span);
         Ok(Value::Tensor(Tensor { node, axes }))
     }
 
@@ -249,7 +281,7 @@ impl Tracer<'_> {
 
     /// The result with the caller's axes.
     fn result(&mut self, cx: &mut Cx, call: &CallFacts, result: Tensor, leading: Vec<AxisId>, span: Span) -> Res<Value> {
-        let (mut from, mut to, mut open) = (Vec::new(), Vec::new(), leading);
+        let (mut from, mut to, mut open) = (self.mapped_axes(&leading), leading.clone(), leading);
         for (outside, &axis) in call.result.iter().zip(&result.axes) {
             let extent = self.graph.extent(axis);
             let target = match outside {
@@ -279,6 +311,21 @@ impl Tracer<'_> {
         let node = self.rename(result.node, &from, &to, span);
         Ok(Value::Tensor(Tensor { node, axes: open }))
     }
+}
+
+/// Whether a function reads elements of a parameter.
+fn is_indexed(function: &Function, param: &str) -> bool {
+    let mut found = false;
+    for equation in &function.block.equations {
+        equation.value.walk(&mut |part| {
+            if let ExprKind::Index(base, _) = &part.kind
+                && let ExprKind::Name(name) = &base.kind
+            {
+                found |= **name == *param;
+            }
+        });
+    }
+    found
 }
 
 fn usage(function: Scalar) -> String {

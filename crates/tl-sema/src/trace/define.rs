@@ -12,7 +12,7 @@ use tl_syntax::{Diagnostic, Span, codes};
 use crate::program::{Equation, Index, IndexKind, Projection};
 
 use super::frame::{Bound, Cx, Frame, Pending, Slot};
-use super::value::{Coordinate, Tensor, Value};
+use super::value::{Coordinate, Tensor};
 use super::{Failed, Res, Tracer, is_sum};
 
 /// Steps that a recursion may go down before it is evaluated from its beginning.
@@ -139,8 +139,7 @@ impl Tracer<'_> {
     }
 
     fn staged_positions(&self, frame: &Frame, name: &Arc<str>, indices: &[Index]) -> Vec<usize> {
-        let staged = |&k: &usize| frame.block.domains.position(name, k).is_some_and(|c| frame.is_staged(c));
-        (0..indices.len()).filter(staged).collect()
+        (0..indices.len()).filter(|&k| frame.is_staged_position(name, k)).collect()
     }
 
     fn has_equation(&mut self, frame: &Rc<Frame>, name: &Arc<str>, steps: &[Coordinate]) -> Res<bool> {
@@ -598,10 +597,53 @@ impl Tracer<'_> {
         if let Some((axis, _)) = frame.home(class) {
             return Ok(axis);
         }
-        match self.class_extent(&frame, class)? {
-            Some((extent, _)) => Ok(self.local_axis(&frame, class, &format!("{target}.{position}").into(), extent)),
+        let extent = match self.class_extent(&frame, class)? {
+            Some((extent, _)) => Some(extent),
+            None => self.written_extent(cx, equation, position)?,
+        };
+        match extent {
+            Some(extent) => Ok(self.local_axis(&frame, class, &format!("{target}.{position}").into(), extent)),
             None => self.unknown_size(&format!("{target}[{}]", position + 1), span, &frame),
         }
+    }
+
+    /// An axis that nothing else sizes is as large as what all equations of the tensor write to it.
+    fn written_extent(&mut self, cx: &Cx, equation: &Equation, position: usize) -> Res<Option<Extent>> {
+        let block = Rc::clone(&cx.frame.block);
+        let mut end = 0i64;
+        for &unit in &block.tensors[&equation.target.text] {
+            let Some(index) = block.units[unit].indices.as_ref().and_then(|indices| indices.get(position)) else {
+                return Ok(None);
+            };
+            let mut own = if unit == cx.unit { cx.clone() } else { self.bind(&cx.frame, unit, &[])? };
+            let size = |tracer: &Self, cx: &Cx, name: &Arc<str>| match cx.variables.get(name) {
+                Some(Bound::Axis(axis)) => tracer.graph.extent(*axis).known().map(|n| n as i64),
+                _ => None,
+            };
+            let written = match &index.kind {
+                IndexKind::Name(name) => size(self, &own, name),
+                IndexKind::Group(names) => names
+                    .iter()
+                    .map(|name| size(self, &own, &name.text))
+                    .try_fold(1i64, |product, n| product.checked_mul(n?)),
+                IndexKind::Expr(expr) => match self.linear(&mut own, expr)? {
+                    Some(linear) if linear.divisor == 1 => linear.terms.iter().try_fold(
+                        linear.offset.saturating_add(1),
+                        |end, (name, coefficient)| {
+                            let last = size(self, &own, name)?.checked_sub(1)?.max(0);
+                            end.checked_add(coefficient.checked_mul(last)?.max(0))
+                        },
+                    ),
+                    _ => None,
+                },
+                _ => None,
+            };
+            match written {
+                Some(written) => end = end.max(written),
+                None => return Ok(None),
+            }
+        }
+        Ok(usize::try_from(end).ok().map(Extent::Static))
     }
 
     #[cold]
@@ -764,14 +806,4 @@ fn no_base(frame: &Frame, name: &Arc<str>, step: Coordinate, span: Span) -> Diag
         diagnostic = diagnostic.label(frame.block.units[unit].target.span, "defined here");
     }
     diagnostic.help(format!("add an equation for its first element: `{name}[{}] = …`", step.step))
-}
-
-impl Value {
-    /// The tensor, if it is one.
-    pub(super) fn tensor(&self) -> Option<&Tensor> {
-        match self {
-            Value::Tensor(tensor) => Some(tensor),
-            _ => None,
-        }
-    }
 }

@@ -358,9 +358,8 @@ impl Tracer<'_> {
         }
         let tensor = self.define(&frame, name, &place.1, span)?;
         let mut rest = tensor.axes.iter();
-        let staged = |k: usize| frame.block.domains.position(name, k).is_some_and(|c| frame.is_staged(c));
         let positions = (0..indices.len()).map(|k| {
-            let extent = if staged(k) { None } else { rest.next().map(|&axis| self.graph.extent(axis)) };
+            let extent = if frame.is_staged_position(name, k) { None } else { rest.next().map(|&axis| self.graph.extent(axis)) };
             Position { extent, class: frame.block.domains.position(name, k) }
         });
         Ok(Some((positions.collect(), format!("the axis of `{name}`"))))
@@ -553,6 +552,14 @@ impl Tracer<'_> {
             }
             _ => Vec::new(),
         };
+        if equation.indices.is_none() {
+            let origin = Origin { span: equation.target.span, what: format!("the axis of `{}`", equation.target.text) };
+            for (k, extent) in sizes.iter().enumerate() {
+                if let Some(class) = frame.block.domains.position(&equation.target.text, k) {
+                    solver.plain(class, *extent, origin.clone());
+                }
+            }
+        }
         for (k, index) in left.iter().enumerate() {
             let Some(class) = frame.block.domains.position(&equation.target.text, k) else { continue };
             let origin = Origin { span: index.span, what: format!("the axis of `{}`", equation.target.text) };
@@ -573,7 +580,9 @@ impl Tracer<'_> {
                     let (offset, divisor, extent) = (linear.offset, linear.divisor, Extent::Unknown);
                     let fact = Affine { terms, offset, divisor, extent, origin };
                     deferred.push(Deferred::Affine(class, fact.clone()));
-                    deferred.push(Deferred::Written(class, fact));
+                    if !frame.is_staged(class) {
+                        deferred.push(Deferred::Written(class, fact));
+                    }
                 }
                 _ => {}
             }

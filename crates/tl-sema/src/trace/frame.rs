@@ -119,6 +119,12 @@ impl Frame {
         self.block.domains.is_staged(class) && !self.is_stream(class)
     }
 
+    /// Whether a position of a tensor of the block is unrolled.
+    pub fn is_staged_position(&self, tensor: &Arc<str>, position: usize) -> bool {
+        let class = self.block.domains.position(tensor, position);
+        class.is_some_and(|class| self.is_staged(class)) && self.block.names_positions(tensor)
+    }
+
     /// Marks classes that have an axis over the stream, and all that are linked to them.
     pub(super) fn spread_stream(&self, class: Class, axis: AxisId, origin: &Origin) {
         for linked in self.block.domains.with_linked([class]) {

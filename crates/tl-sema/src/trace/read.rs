@@ -35,8 +35,8 @@ enum Slot {
     Axis(AxisId),
     /// It is read at an affine position.
     Affine(AffineMap),
-    /// It is read at the positions that a node holds.
-    Gather(NodeId),
+    /// It is read at the positions that a tensor holds.
+    Gather(Tensor),
     /// It becomes these axes, slowest first.
     Split(Vec<AxisId>),
     /// It is read from one position to before another, as an open axis.
@@ -248,8 +248,7 @@ impl Tracer<'_> {
         let frame = Rc::clone(&cx.frame);
         let mut steps = Vec::new();
         for (position, index) in indices.iter().enumerate() {
-            let class = frame.block.domains.position(name, position);
-            if class.is_some_and(|class| frame.is_staged(class)) {
+            if frame.is_staged_position(name, position) {
                 match self.coordinate(cx, index)? {
                     Some(step) => steps.push(step),
                     None => return Ok(None),
@@ -303,9 +302,8 @@ impl Tracer<'_> {
             let whole = self.define_whole(&frame, name, span)?;
             return self.read(cx, &whole, indices, span);
         };
-        let is_staged = |k: usize| frame.block.domains.position(name, k).is_some_and(|c| frame.is_staged(c));
         let mut rest: Vec<Index> = Vec::new();
-        for (k, index) in indices.iter().enumerate().filter(|(k, _)| !is_staged(*k)) {
+        for (k, index) in indices.iter().enumerate().filter(|(k, _)| !frame.is_staged_position(name, *k)) {
             let mut index = index.clone();
             if let Some((position, _)) = delay
                 && position == k
@@ -405,7 +403,7 @@ impl Tracer<'_> {
             }
             None => {
                 let tensor = self.as_tensor(value, span)?;
-                Ok(Slot::Gather(tensor.node))
+                Ok(Slot::Gather(tensor))
             }
         }
     }
@@ -486,7 +484,7 @@ impl Tracer<'_> {
         match slot {
             Slot::Axis(target) | Slot::Slice(target, _) => *target == axis,
             Slot::Affine(map) => map.terms.iter().any(|&(term, _)| term == axis),
-            Slot::Gather(index) => self.graph.node(*index).axes.contains(&axis),
+            Slot::Gather(index) => self.graph.node(index.node).axes.contains(&axis),
             Slot::Split(into) => into.contains(&axis),
             Slot::Sum => false,
         }
@@ -504,8 +502,9 @@ impl Tracer<'_> {
                     self.graph.index(node, axis, map.clone(), span)
                 }
                 Slot::Gather(index) => {
+                    open.extend(&index.axes);
                     let node = self.with_axis(node, axis, span);
-                    self.graph.add(Op::Gather { along: axis }, vec![node, *index], None, span)
+                    self.graph.add(Op::Gather { along: axis }, vec![node, index.node], None, span)
                 }
                 Slot::Split(_) if !varies => node,
                 Slot::Split(into) => {
