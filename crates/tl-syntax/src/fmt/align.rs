@@ -28,13 +28,13 @@ fn for_each_run(lines: &mut [Line], cell_of: fn(&Line) -> Option<usize>, mut f: 
         |line: &Line| cell_of(line).map(|index| (line.cells[index].source_column, line.cells[index].role));
     let mut start = 0;
     while start < lines.len() {
-        let first = key(&lines[start]);
-        let same = |line: &&Line| key(line) == first && has_one_line(line);
+        let first = key(&lines[start]).filter(|_| has_one_line(&lines[start]));
+        let same = |line: &&Line| first.is_some() && key(line) == first && has_one_line(line);
         let length = 1 + lines[start + 1..].iter().take_while(same).count();
-        if first.is_some() && has_one_line(&lines[start]) {
+        if first.is_some() {
             f(&mut lines[start..start + length]);
         }
-        start += if first.is_some() { length } else { 1 };
+        start += length;
     }
 }
 

@@ -129,11 +129,12 @@ struct Open {
 fn lines(pieces: &[Piece]) -> Vec<Line<'_>> {
     let mut lines: Vec<Line> = Vec::new();
     let mut open: Vec<Open> = Vec::new();
+    let next_code = next_code(pieces);
     for (index, piece) in pieces.iter().enumerate() {
         let before = index.checked_sub(1).map(|before| &pieces[before]);
         let begins_line = piece.newlines > 0 || before.is_none();
         if begins_line {
-            let indent = indentation(piece, &pieces[index..], &open);
+            let indent = indentation(piece, next_code[index].map(|code| &pieces[code]), &open);
             let after_opener = before.is_some_and(|before| before.kind.closer().is_some());
             let blank = piece.newlines > 1 && before.is_some() && !after_opener && !piece.kind.is_closer();
             lines.push(Line { indent, blank, cells: Vec::new() });
@@ -161,14 +162,25 @@ fn lines(pieces: &[Piece]) -> Vec<Line<'_>> {
     lines
 }
 
-/// The indentation of a line that begins with the first of these pieces.
-fn indentation(piece: &Piece, rest: &[Piece], open: &[Open]) -> usize {
+/// For each piece the next one from there that is no comment.
+fn next_code(pieces: &[Piece]) -> Vec<Option<usize>> {
+    let mut next = None;
+    let mut found: Vec<Option<usize>> = Vec::with_capacity(pieces.len());
+    for (index, piece) in pieces.iter().enumerate().rev() {
+        next = if piece.kind.is_trivia() { next } else { Some(index) };
+        found.push(next);
+    }
+    found.reverse();
+    found
+}
+
+/// The indentation of a line that begins with this piece. A comment goes where the code after it does, and at the end
+/// of a block where the block's statements do.
+fn indentation(piece: &Piece, code: Option<&Piece>, open: &[Open]) -> usize {
     let inside = open.last().map_or(0, |open| open.inside);
     if piece.kind.is_closer() {
         return open.last().map_or(0, |open| open.outside);
     }
-    // A comment goes where the code after it does, and at the end of a block where the block's statements do.
-    let code = rest.iter().find(|piece| !piece.kind.is_trivia());
     match code {
         Some(code) if code.kind.is_closer() => inside,
         Some(code) if !begins_element(&code.node) && !matches!(code.kind, ElseKw | LBrace) => inside + 1,

@@ -281,9 +281,11 @@ impl<'s> Lexer<'s> {
 
     /// The rest of `'text'`, if it closes on this line.
     fn single_quoted(&mut self) {
-        let line = self.text[self.at..].split('\n').next().unwrap_or("");
-        if let Some(end) = line.find('\'') {
-            self.at += end + 1;
+        let rest = &self.text[self.at..];
+        match rest.find(['\'', '\n']) {
+            Some(end) if rest.as_bytes()[end] == b'\'' => self.at += end + 1,
+            // Quotes that do not close are rare; what they might hold is lexed as what it is.
+            _ => {}
         }
     }
 

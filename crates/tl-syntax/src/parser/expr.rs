@@ -94,11 +94,13 @@ pub(super) fn opt_expr(p: &mut Parser) -> bool {
     true
 }
 
-/// `where guard`.
+/// `where guard`. A guard has no guard of its own.
 pub(super) fn where_clause(p: &mut Parser) {
     let start = p.marker();
     p.bump();
-    expr(p);
+    if !operators(p, Level::Or) {
+        expected_expr(p);
+    }
     p.wrap(start, WhereClause);
 }
 
@@ -115,15 +117,32 @@ fn operators(p: &mut Parser, min: Level) -> bool {
             if level != Level::Join {
                 p.bump();
             }
-            let found = if level == Level::Power { exponent(p) } else { operators(p, level.tighter()) };
-            if !found {
-                expected_expr(p);
-            }
+            right_operand(p, level);
             operands += 1;
         }
-        p.wrap(start, node);
+        if !p.wrap(start, node) {
+            p.skip_line();
+            return true;
+        }
     }
     true
+}
+
+/// The right operand of an operator, or a message that it is missing. Operators in its place are skipped.
+fn right_operand(p: &mut Parser, level: Level) {
+    let operand =
+        |p: &mut Parser| if level == Level::Power { exponent(p) } else { operators(p, level.tighter()) };
+    if operand(p) {
+        return;
+    }
+    expected_expr(p);
+    while infix(p).is_some_and(|(level, _)| level != Level::Join) {
+        p.skip_one();
+        p.last_error = Some(p.at);
+        if operand(p) {
+            return;
+        }
+    }
 }
 
 /// A prefix operator with its operand, or an operand.

@@ -141,10 +141,15 @@ fn dict_entry(p: &mut Parser) -> bool {
 /// `if a { … } else if b { … } else { … }`, flat however many branches there are.
 pub(super) fn if_expr(p: &mut Parser) -> bool {
     let start = p.marker();
+    if !p.enter() {
+        p.skip_line();
+        return true;
+    }
     p.bump();
     condition(p);
     block(p);
     else_branches(p);
+    p.leave();
     p.wrap(start, IfExpr);
     true
 }

@@ -73,6 +73,17 @@ fn a_hundred_thousand_prefix_operators_and_functions() {
     }
 }
 
+#[test]
+fn a_hundred_thousand_unfinished_conditions_and_guards() {
+    for text in
+        ["if ", "f(x where ", "(x where ", "(x where y ", "if x in ", "while ", "return ", "x = fn(y = "]
+    {
+        let parse = parse(&text.repeat(MANY));
+        assert!(parse.has_errors(), "{text}");
+        assert!(depth(&parse) <= MAX_TREE_DEPTH + 1, "{text}");
+    }
+}
+
 fn show_last(parse: &Parse) -> String {
     parse.file().stmts().last().map(|stmt| show::stmt(&stmt)).unwrap_or_default()
 }
