@@ -151,6 +151,12 @@ impl FakeModel {
         self
     }
 
+    /// The values of a tensor in the order of its memory; none if there is no such tensor.
+    pub fn values(&self, name: &str) -> Vec<f64> {
+        let tensor = self.tensors.get(name);
+        tensor.and_then(|t| t.as_f32()).unwrap_or_default().iter().map(|&v| f64::from(v)).collect()
+    }
+
     pub fn number(&mut self, key: &str, value: f64) -> &mut Self {
         self.meta.insert(key.into(), MetaValue::Number(value));
         self
