@@ -6,7 +6,7 @@ use tl_exec::kernel::{BufferId, Plan};
 
 use super::task::{Matrix, Move};
 use super::{Bracket, Machine, state};
-use crate::kernels::tape::Buffers;
+use crate::kernels::tape::{Buffers, Window};
 
 /// `len` values of a buffer from element `at` on.
 ///
@@ -103,8 +103,10 @@ impl Machine {
                         }
                     }
                 }
-                Move::TakeWanted { from, out, width } => {
+                Move::TakeWanted { from, out } => {
                     for window in &*bracket.windows {
+                        // A row may be as long as the sequence.
+                        let width = super::length(plan, *from, &Window { rows: 0..1, ..window.clone() }, window.stream);
                         let first = window.rows.end - window.wanted.len();
                         let len = window.wanted.len() * width;
                         values_mut(buffers, *out, window.wanted.start * width, len).copy_from_slice(values(

@@ -39,6 +39,9 @@ impl Machine {
         let inner = window.range(kernel.inner).len();
         let piece = if pass.pointwise { PIECE } else { inner.max(1) };
         let places = outer[..axes].iter().map(Range::len).product::<usize>() * inner.div_ceil(piece).max(1);
+        if places == 0 {
+            return;
+        }
         let cost = places * (inner.min(piece) / LANES + 4) * kernel.tape.instrs.len();
         let mut parts = self.parts(places, cost);
         if parts > 1 && !is_shared(pass, &outer[..axes], inner, window) {

@@ -92,7 +92,7 @@ pub(super) enum Move {
     Remember { from: BufferId, store: StoreId, width: usize },
     Recall { store: StoreId, taps: Vec<i64>, out: BufferId, width: usize, wanted: bool },
     RecallAll { store: StoreId, out: BufferId, width: usize },
-    TakeWanted { from: BufferId, out: BufferId, width: usize },
+    TakeWanted { from: BufferId, out: BufferId },
     Decode { matrix: Matrix, len: usize, out: BufferId },
 }
 
@@ -145,11 +145,7 @@ impl Compiler<'_> {
             Kernel::RecallAll { store, out } => {
                 Task::Move(Move::RecallAll { store: *store, out: *out, width: width(store) })
             }
-            Kernel::TakeWanted { from, out } => {
-                let one = Window { rows: 0..1, wanted: 0..1, stream: 1 };
-                let width = super::length(self.plan, *from, &one, 1);
-                Task::Move(Move::TakeWanted { from: *from, out: *out, width })
-            }
+            Kernel::TakeWanted { from, out } => Task::Move(Move::TakeWanted { from: *from, out: *out }),
             Kernel::Decode { weight, out } => {
                 let len = self.weights[weight.index()].len();
                 Task::Move(Move::Decode {
