@@ -93,7 +93,7 @@ pub struct InputSlot {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { nodes: 400_000, steps: 200_000, depth: 128 }
+        Self { nodes: 400_000, steps: 200_000, depth: 2000 }
     }
 }
 

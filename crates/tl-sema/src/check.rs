@@ -15,7 +15,7 @@ use crate::argument::{Argument, Limits, Scope};
 use crate::block::{Block, unit};
 use crate::program::{Expr, ExprId, ExprKind, Function, Name, Program};
 use crate::reader::Reader;
-use crate::trace::{Definitions, Tracer};
+use crate::trace::{Definitions, Tracer, with_large};
 
 /// The largest number of files that a program may import, all in all.
 const MAX_IMPORTS: usize = 1000;
@@ -191,15 +191,18 @@ impl Checker<'_> {
             if function.script.is_some() {
                 continue; // The interpreter runs it; its equations are checked when it does.
             }
-            let limits = Limits::default();
-            let mut tracer = Tracer::new(&self.program, None, &limits);
+            let (limits, program) = (Limits::default(), &self.program);
             let arguments: Vec<Argument> = function.params.iter().map(|p| argument(&function, &p.name)).collect();
-            let traced = tracer.check_function(&function, &arguments);
-            let (graph, found) = tracer.into_parts();
-            // What is wrong with another function is reported there.
-            let own = |d: &Diagnostic| d.primary_span().is_none_or(|span| span.source == function.span.source);
-            self.diagnostics.extend(found.into_iter().filter(|d| own(d) || d.is_error()));
-            if traced.is_ok()
+            let (traced, graph, found) = with_large(|stack| {
+                let mut tracer = Tracer::new(program, None, &limits, stack);
+                let traced = tracer.check_function(&function, &arguments).is_ok();
+                let (graph, found) = tracer.into_parts();
+                (traced, graph, found)
+            });
+            // A recursion may run along a stream, which needs no beginning, if the function is called with one.
+            let certain = |d: &Diagnostic| function.is_generator() || d.code != codes::NO_BEGINNING;
+            self.diagnostics.extend(found.into_iter().filter(certain));
+            if traced
                 && function.is_generator()
                 && let Err(violations) = stream::derive(&graph)
             {

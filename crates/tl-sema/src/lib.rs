@@ -13,6 +13,7 @@
 pub mod argument;
 mod block;
 pub mod builtins;
+mod capture;
 pub mod check;
 mod domains;
 mod kernels;
@@ -25,6 +26,7 @@ mod suggest;
 pub mod trace;
 
 pub use argument::{Argument, InputSlot, Limits, OuterTensor, Scope, Traced};
+pub use capture::Captured;
 pub use check::{Checked, Importer, check};
 pub use model::{MetaValue, Model};
 pub use program::{Function, Program};

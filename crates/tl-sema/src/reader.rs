@@ -138,7 +138,8 @@ impl<'p> Reader<'p> {
             ast::Expr::Block(block) => return self.block_value(Some(block.clone()), span),
             ast::Expr::Interpolated(_) => ExprKind::Unsupported("an interpolated string"),
             ast::Expr::Wildcard(_) => ExprKind::Unsupported("`_` as a value"),
-            ast::Expr::Virtual(_) => ExprKind::Unsupported("a virtual index as a value"),
+            // A virtual index is an index: what is stored is derived.
+            ast::Expr::Virtual(index) => index.name().map_or(ExprKind::Missing, |n| ExprKind::Name(n.as_str().into())),
             ast::Expr::Tuple(_) => ExprKind::Unsupported("a tuple"),
             ast::Expr::Dict(_) => ExprKind::Unsupported("a dictionary"),
             ast::Expr::Range(_) => ExprKind::Unsupported("a range"),

@@ -109,6 +109,10 @@ fn affine_indices_read_and_write() {
     assert_eq!(script(text), (vec![6], vec![1.0, -1.0, 2.0, -2.0, 3.0, -3.0]));
     let text = "X = [1, 2, 3, 4]\nY[i] = X[3 - i]\nY?";
     assert_eq!(script(text).1, [4.0, 3.0, 2.0, 1.0], "reversed");
+    let text = "X = [1, 4, 3, 2, -5]\nY[x / 2] max= X[x]\nY?";
+    assert_eq!(script(text), (vec![3], vec![4.0, 3.0, -5.0]), "pooling; the last block is shorter");
+    let text = "X = [[1, 4, 3, 2], [8, 6, 1, 0]]\nY[x / 2, y / 2] avg= X[x, y]\nY?";
+    assert_eq!(script(text), (vec![1, 2], vec![4.75, 1.5]));
     let text = "dim i = 6\nX = [1, 2, 3]\nY[i] = X[i / 2]\nY?";
     assert_eq!(script(text).1, [1.0, 1.0, 2.0, 2.0, 3.0, 3.0], "integer division");
 }
@@ -154,6 +158,14 @@ fn recursion_over_an_index_is_unrolled() {
     assert_eq!(script(whole), (vec![4], vec![1.0, 3.0, 6.0, 10.0]));
     let table = "dim i = 5, j = 5\nc[i, 0] = 1\nc[0, j] = 1\nc[i, j] = c[i - 1, j] + c[i, j - 1]\nc[4, 4]?";
     assert_eq!(script(table).1, [70.0]);
+}
+
+#[test]
+fn definitions_may_need_each_other_deeply() {
+    let chain: String = (1..1500).map(|i| format!("x{i} = x{} + 1\n", i - 1)).collect();
+    assert_eq!(script(&format!("x0 = 0\n{chain}x1499?")).1, [1499.0]);
+    let found = script_error("fn f(x) = f(x + 1)\nY = f(0)\nY?");
+    assert!(found.contains("E0602"), "{found}");
 }
 
 #[test]

@@ -43,6 +43,17 @@ fn a_base_case_takes_over_at_the_beginning() {
 }
 
 #[test]
+fn the_left_side_may_be_ahead() {
+    let text = "fn f(m, tok[p]) -> h[p] { h[p + 1] = 0.5 * h[p] + tok[p] }";
+    assert_close(&scalar(text), &[0.0, 2.0, 1.0, 3.5]);
+    let text = "fn f(m, tok[p]) -> h[p] { h[0] = 8\n h[p + 1] = 0.5 * h[p] + tok[p] }";
+    assert_close(&scalar(text), &[8.0, 6.0, 3.0, 4.5]);
+    let text = "fn f(m, tok[p]) -> x[p] { x[p] = h[p] + tok[p]\n h[*p + 1] = 2 * x[*p] }";
+    assert_close(&scalar(text), &[2.0, 4.0, 11.0, 23.0]);
+    assert_close(&scalar("fn f(m, tok[p]) -> y[p] { y[p + 2] = tok[p] }"), &[0.0, 0.0, 2.0, 0.0]);
+}
+
+#[test]
 fn a_recurrent_network_equals_a_loop() {
     let mut model = FakeModel::default();
     model.add("embed", &[3, 4]).add("w", &[3, 3]).add("u", &[3, 3]);

@@ -70,13 +70,11 @@ codes! {
     E0209 FOREIGN_OPERATOR "an operator of another language"
     E0210 BAD_LEFT_SIDE "this cannot be defined or assigned to"
     E0211 REPEATED_CLAUSE "a clause is given twice"
-    E0212 MISPLACED_INDEX "an index form outside of an index list"
     E0213 EXPECTED_NAME "a name is missing"
     E0214 CHAINED_RANGE "ranges cannot be chained"
     E0215 EXPECTED_BLOCK "a block is missing"
     E0216 POSITIONAL_AFTER_NAMED "a positional argument follows a named one"
     W0250 LINE_STARTS_WITH_MINUS "a line that starts with a minus continues the line above"
-    W0251 DANGLING_DOC_COMMENT "a doc comment documents nothing"
 
     // 03xx: names
     E0301 UNKNOWN_NAME "a name is not defined"
@@ -111,6 +109,7 @@ codes! {
     E0604 LOOKS_AHEAD "a generator reads what comes later"
     E0605 NOT_STATIC "a value must be known before the program runs"
     E0606 NOT_A_GENERATOR "a function does not have the form of a generator"
+    E0607 NO_BEGINNING "a recursion has no first element"
 
     // 07xx: scripts at run time
     E0701 ASSERTION_FAILED "an assertion does not hold"

@@ -11,7 +11,7 @@ use tl_syntax::{Diagnostic, Span, codes};
 
 use crate::program::{Equation, Index, IndexKind, Projection};
 
-use super::frame::{Bound, Cx, Frame, Pending, Slot};
+use super::frame::{Bound, Cx, DelayInput, Frame, Pending, Slot};
 use super::value::{Coordinate, Tensor};
 use super::{Failed, Res, Tracer, is_sum};
 
@@ -135,7 +135,7 @@ impl Tracer<'_> {
     }
 
     fn empty_cx(&self, frame: &Rc<Frame>, unit: usize) -> Cx {
-        Cx { frame: Rc::clone(frame), unit, variables: Default::default(), rows: Vec::new() }
+        Cx { frame: Rc::clone(frame), unit, variables: Default::default(), rows: Vec::new(), early: false }
     }
 
     fn staged_positions(&self, frame: &Frame, name: &Arc<str>, indices: &[Index]) -> Vec<usize> {
@@ -211,6 +211,9 @@ impl Tracer<'_> {
             return Ok(Tensor { node, axes: Vec::new() });
         }
         let recursive = frame.block.domains.cycle(name).is_some();
+        if recursive && found.iter().any(|m| self.left_delay(frame, m.unit).is_some()) {
+            return self.define_ahead(frame, name, steps, &found, span);
+        }
         let mut values: Vec<(usize, Tensor)> = Vec::new();
         for found in &found {
             self.check_limits(span)?;
@@ -220,6 +223,49 @@ impl Tracer<'_> {
             self.let_bases_take_over(frame, &mut values, span)?;
         }
         self.add_up(frame, values, span)
+    }
+
+    /// How many rows later an equation writes: 1 for `h[p + 1] = …` along the stream.
+    fn left_delay(&self, frame: &Frame, unit: usize) -> Option<u32> {
+        let equation = &frame.block.units[unit];
+        let is_index = |n: &str| frame.block.facts[unit].variables.iter().any(|(v, _)| **v == *n);
+        equation.indices.iter().flatten().enumerate().find_map(|(position, index)| {
+            let class = frame.block.domains.position(&equation.target.text, position)?;
+            let offset = crate::domains::offset_of(index, &is_index)?.offset;
+            u32::try_from(offset).ok().filter(|&by| by > 0 && frame.is_stream(class))
+        })
+    }
+
+    /// `h[p + 1] = f(h[p])` along the stream: the tensor is a delay of what is computed from it.
+    fn define_ahead(
+        &mut self,
+        frame: &Rc<Frame>,
+        name: &Arc<str>,
+        steps: &[Coordinate],
+        found: &[Match],
+        span: Span,
+    ) -> Res<Tensor> {
+        let axes = self.expected_axes(frame, name, span)?;
+        let (mut values, mut open) = (Vec::new(), Vec::new());
+        for found in found {
+            match self.left_delay(frame, found.unit) {
+                Some(by) => {
+                    let delay = self.graph.open_delay(by, axes.clone(), span);
+                    open.push((delay, found));
+                    values.push((found.unit, Tensor { node: delay, axes: axes.clone() }));
+                }
+                None => values.push((found.unit, self.equation(frame, found.unit, &found.steps)?)),
+            }
+        }
+        self.let_bases_take_over(frame, &mut values, span)?;
+        let tensor = self.add_up(frame, values, span)?;
+        // What goes into the delays is computed when everything else is, because it may need the tensor and its readers.
+        for (delay, found) in open {
+            let input = DelayInput::Value { unit: found.unit, steps: found.steps.clone() };
+            let place = (Arc::clone(name), steps.to_vec());
+            self.pending.push(Pending { frame: Rc::clone(frame), place, input, delay, axes: axes.clone(), span });
+        }
+        Ok(tensor)
     }
 
     /// In a recursion along an axis, `h[0] = …` takes over from `h[p] = …` at position 0.
@@ -313,10 +359,22 @@ impl Tracer<'_> {
 
     /// The value of one equation, with an axis for each unstaged position of its left side.
     pub(super) fn equation(&mut self, frame: &Rc<Frame>, unit: usize, steps: &[(Arc<str>, Coordinate)]) -> Res<Tensor> {
+        self.equation_at(frame, unit, steps, false)
+    }
+
+    /// The value of an equation; `early` leaves out the delay of a left side `h[p + 1]`.
+    fn equation_at(
+        &mut self,
+        frame: &Rc<Frame>,
+        unit: usize,
+        steps: &[(Arc<str>, Coordinate)],
+        early: bool,
+    ) -> Res<Tensor> {
         let block = Rc::clone(&frame.block);
         let equation = &block.units[unit];
         let span = equation.span;
         let mut cx = self.bind(frame, unit, steps)?;
+        cx.early = early;
         let inherited = self.guards.len();
         self.inherit_guards(&cx, span);
         let placed = self.equation_value(&mut cx, equation);
@@ -503,10 +561,18 @@ impl Tracer<'_> {
                     }
                     Some(linear) if linear.divisor == 1 && linear.terms.len() == 1 && linear.terms[0].1 > 0 => {
                         let axis = self.axis_of(cx, &linear.terms[0].0, span)?;
-                        let into = self.left_axis(cx, equation, position, span)?;
                         let node = self.with_axis(node, axis, span);
+                        if self.graph.extent(axis).is_stream() {
+                            return self.place_later(cx, node, axis, (linear.terms[0].1, linear.offset), index);
+                        }
+                        let into = self.left_axis(cx, equation, position, span)?;
                         let op = Op::Place { axis, into, stride: linear.terms[0].1, offset: linear.offset };
                         Ok((self.graph.add(op, vec![node], None, span), into))
+                    }
+                    Some(linear) if linear.terms.len() == 1 && linear.terms[0].1 == 1 => {
+                        let axis = self.axis_of(cx, &linear.terms[0].0, span)?;
+                        let into = self.left_axis(cx, equation, position, span)?;
+                        self.place_blocks(equation, node, axis, into, (linear.offset, linear.divisor), index)
                     }
                     _ => {
                         let value = self.eval(cx, expr)?;
@@ -547,6 +613,62 @@ impl Tracer<'_> {
         let iota = self.graph.iota(axis, span);
         let here = self.graph.map(Scalar::Eq, &[iota, at], span);
         Ok((self.graph.select(here, node, 0.0, span), axis))
+    }
+
+    /// `y[p + 1] = x[p]` along the stream: the value of the row before.
+    fn place_later(
+        &mut self,
+        cx: &Cx,
+        node: NodeId,
+        axis: AxisId,
+        (stride, offset): (i64, i64),
+        index: &Index,
+    ) -> Res<(NodeId, AxisId)> {
+        match (self.graph.extent(axis), u32::try_from(offset)) {
+            (Extent::Rows, Ok(1..)) if stride == 1 && cx.early => Ok((node, axis)),
+            (Extent::Rows, Ok(by @ 1..)) if stride == 1 => {
+                Ok((self.graph.add(Op::Delay { by }, vec![node], None, index.span), axis))
+            }
+            (_, Ok(0)) if stride == 1 => Ok((node, axis)),
+            _ => self.unplaceable(index),
+        }
+    }
+
+    /// `y[x / 2] max= z[x]`: each block of `divisor` positions is projected to one.
+    fn place_blocks(
+        &mut self,
+        equation: &Equation,
+        node: NodeId,
+        axis: AxisId,
+        into: AxisId,
+        (offset, divisor): (i64, i64),
+        index: &Index,
+    ) -> Res<(NodeId, AxisId)> {
+        let span = index.span;
+        let (Extent::Static(size), Ok(width)) = (self.graph.extent(axis), usize::try_from(divisor)) else {
+            return self.unplaceable(index);
+        };
+        let inner = self.hidden_axis(&format!("{}%{divisor}", self.graph.axis_info(axis).name.clone()), Extent::Static(width));
+        let map = tl_ir::AffineMap { terms: vec![(into, divisor), (inner, 1)], offset: -offset, divisor: 1 };
+        let node = self.with_axis(node, axis, span);
+        let node = self.graph.index(node, axis, map, span);
+        // The last block may be shorter, and the first begin before the axis: those positions do not exist.
+        let (block, place) = (self.graph.iota(into, span), self.graph.iota(inner, span));
+        let number = |tracer: &mut Self, n: i64| tracer.graph.constant(n as f64, span);
+        let (by, shift, zero, last) =
+            (number(self, divisor), number(self, offset), number(self, 0), number(self, size as i64));
+        let start = self.graph.map(Scalar::Mul, &[block, by], span);
+        let at = self.graph.map(Scalar::Add, &[start, place], span);
+        let at = self.graph.map(Scalar::Sub, &[at, shift], span);
+        let before = self.guards.len();
+        for (a, b, compare) in [(zero, at, Scalar::Le), (at, last, Scalar::Lt)] {
+            let node = self.graph.map(compare, &[a, b], span);
+            let axes = self.graph.node(node).axes.clone();
+            self.guards.push(super::Clause { node, axes });
+        }
+        let reduced = self.reduce(equation.projection, node, &[inner], span);
+        self.guards.truncate(before);
+        Ok((reduced?, into))
     }
 
     /// `y[at[e]] = x[e]`: each element goes to the position that is computed for it; those that meet add up.
@@ -720,7 +842,8 @@ impl Tracer<'_> {
         let axes = self.expected_axes(frame, name, span)?;
         let delay = self.graph.open_delay(by, axes.clone(), span);
         let tensor = Tensor { node: delay, axes: axes.clone() };
-        self.pending.push(Pending { frame: Rc::clone(frame), place: key.0.clone(), delay, axes, span });
+        let (input, frame_of) = (DelayInput::Tensor, Rc::clone(frame));
+        self.pending.push(Pending { frame: frame_of, place: key.0.clone(), input, delay, axes, span });
         frame.delays.borrow_mut().insert(key, tensor.clone());
         Ok(tensor)
     }
@@ -758,7 +881,15 @@ impl Tracer<'_> {
     pub(super) fn close_pending(&mut self) -> Res<()> {
         while let Some(pending) = self.pending.pop() {
             let (name, steps) = &pending.place;
-            let tensor = self.define(&pending.frame, name, steps, pending.span)?;
+            let tensor = match &pending.input {
+                DelayInput::Tensor => self.define(&pending.frame, name, steps, pending.span)?,
+                DelayInput::Value { unit, steps } => {
+                    let guards = std::mem::replace(&mut self.guards, pending.frame.guards.clone());
+                    let value = self.equation_at(&pending.frame, *unit, steps, true);
+                    self.guards = guards;
+                    value?
+                }
+            };
             let node = self.rename(tensor.node, &tensor.axes, &pending.axes, pending.span);
             let whole = self.materialize(Tensor { node, axes: pending.axes.clone() }, pending.span);
             self.graph.close_delay(pending.delay, whole.node);
@@ -798,7 +929,7 @@ fn cyclic(frame: &Frame, name: &Arc<str>, span: Span) -> Diagnostic {
 #[cold]
 fn no_base(frame: &Frame, name: &Arc<str>, step: Coordinate, span: Span) -> Diagnostic {
     let mut diagnostic = Diagnostic::error(
-        codes::CYCLIC_DEFINITION,
+        codes::NO_BEGINNING,
         span,
         format!("the recursion of `{name}` has no beginning: nothing defines it at {}", step.step),
     );

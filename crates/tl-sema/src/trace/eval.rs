@@ -17,6 +17,9 @@ use super::{Clause, Failed, Res, Tracer, bound_axis, step_value};
 impl Tracer<'_> {
     /// The value of an expression. Indices that are summed at it are summed.
     pub(super) fn eval(&mut self, cx: &mut Cx, expr: &Expr) -> Res<Value> {
+        if !self.stack.has_room() {
+            return self.too_deep(expr.span);
+        }
         match &expr.kind {
             ExprKind::Paren(inner) => return self.eval(cx, inner),
             ExprKind::Join(factors) => {
@@ -172,17 +175,22 @@ impl Tracer<'_> {
     pub(super) fn enter<T>(&mut self, span: Span, run: impl FnOnce(&mut Self) -> Res<T>) -> Res<T> {
         self.check_limits(span)?;
         if self.unfinished >= self.limits.depth {
-            let limit = self.limits.depth;
-            return self.fail(
-                Diagnostic::error(codes::TOO_MANY_STEPS, span, format!("definitions need each other more than {limit} deep"))
-                    .note("a definition that is needed while another is evaluated counts as one level, a call of a function too")
-                    .help("check that the recursion ends; a recursion over an index should step by one"),
-            );
+            return self.too_deep(span);
         }
         self.unfinished += 1;
         let value = run(self);
         self.unfinished -= 1;
         value
+    }
+
+    #[cold]
+    fn too_deep<T>(&mut self, span: Span) -> Res<T> {
+        let depth = self.unfinished;
+        self.fail(
+            Diagnostic::error(codes::TOO_MANY_STEPS, span, format!("definitions need each other more than {depth} deep"))
+                .note("a definition that is needed while another is evaluated counts as one level, a call of a function too")
+                .help("check that the recursion ends; a recursion over an index should step by one"),
+        )
     }
 
     /// A scalar function of values.

@@ -42,7 +42,7 @@ enum Deferred {
 impl Tracer<'_> {
     /// The context of a unit: every index variable of which something is known is bound.
     pub(super) fn bind(&mut self, frame: &Rc<Frame>, unit: usize, steps: &[(Arc<str>, Coordinate)]) -> Res<Cx> {
-        let mut cx = Cx { frame: Rc::clone(frame), unit, variables: HashMap::new(), rows: Vec::new() };
+        let mut cx = Cx { frame: Rc::clone(frame), unit, variables: HashMap::new(), rows: Vec::new(), early: false };
         for (name, step) in steps {
             cx.variables.insert(Arc::clone(name), Bound::Step(*step));
         }
@@ -394,7 +394,7 @@ impl Tracer<'_> {
             solver.plain(name, extent, origin);
         }
         for unit in 0..block.units.len() {
-            let mut cx = Cx { frame: Rc::clone(frame), unit, variables: HashMap::new(), rows: Vec::new() };
+            let mut cx = Cx { frame: Rc::clone(frame), unit, variables: HashMap::new(), rows: Vec::new(), early: false };
             for (name, _) in &block.facts[unit].variables {
                 if self.is_unrolled(&cx, name) {
                     cx.variables.insert(Arc::clone(name), Bound::Step(Coordinate { step: 0, known: false }));

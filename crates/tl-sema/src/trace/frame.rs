@@ -51,9 +51,18 @@ pub(crate) struct Frame {
 pub(super) struct Pending {
     pub frame: Rc<Frame>,
     pub place: Place,
+    pub input: DelayInput,
     pub delay: NodeId,
     pub axes: Vec<AxisId>,
     pub span: Span,
+}
+
+/// What goes into a delay.
+pub(super) enum DelayInput {
+    /// The tensor itself, for a read `h[p − 1]`.
+    Tensor,
+    /// The value of an equation `h[p + 1] = …`.
+    Value { unit: usize, steps: Vec<(Arc<str>, Coordinate)> },
 }
 
 /// What an index variable is.
@@ -74,6 +83,8 @@ pub(crate) struct Cx {
     pub variables: HashMap<Arc<str>, Bound>,
     /// For each class over the stream, the variable that is the row of this equation.
     pub rows: Vec<(Class, Arc<str>)>,
+    /// Whether the value is wanted before the delay that a left side `h[p + 1]` means.
+    pub early: bool,
 }
 
 impl Frame {

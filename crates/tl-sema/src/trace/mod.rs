@@ -28,6 +28,7 @@ mod eval;
 mod frame;
 mod read;
 mod reduce;
+mod stack;
 mod value;
 
 use std::collections::HashMap;
@@ -45,6 +46,7 @@ use crate::reader::Reader;
 use crate::suggest::did_you_mean;
 
 use frame::{Bound, Cx, Frame, Pending};
+pub(crate) use stack::{Stack, with_large};
 use value::{Coordinate, Tensor, Value};
 
 /// A diagnostic was reported; what asked gives up.
@@ -79,6 +81,7 @@ pub(crate) struct Clause {
 pub(crate) struct Tracer<'a> {
     program: &'a Program,
     limits: &'a Limits,
+    stack: Stack,
     scope: Option<&'a dyn Scope>,
     graph: Graph,
     inputs: Vec<InputSlot>,
@@ -117,9 +120,11 @@ pub fn trace_function(
         }
         return Err(vec![diagnostic]);
     };
-    let mut tracer = Tracer::new(program, None, limits);
-    let traced = tracer.function(function, arguments);
-    tracer.finish(traced)
+    with_large(|stack| {
+        let mut tracer = Tracer::new(program, None, limits, stack);
+        let traced = tracer.function(function, arguments);
+        tracer.finish(traced)
+    })
 }
 
 /// Traces an expression of a script against the script's definitions and variables. An indexed expression at the top keeps its
@@ -146,11 +151,48 @@ pub fn trace_expr(
     let kept = kept_indices(&value, scope, definitions);
     let mut wanted = crate::block::unit("", &Name { text: "value".into(), span: value.span }, &value);
     wanted.indices = kept;
-    let block = Block::of_script(&definitions.block, wanted, program, scope);
-    let mut tracer = Tracer::new(program, Some(scope), limits);
-    tracer.diagnostics.extend(errors);
-    let traced = tracer.script(block);
-    tracer.finish(traced)
+    let scope = Snapshot::of(scope, definitions, &wanted);
+    with_large(|stack| {
+        let block = Block::of_script(&definitions.block, wanted, program, &scope);
+        let mut tracer = Tracer::new(program, Some(&scope), limits, stack);
+        tracer.diagnostics.extend(errors);
+        let traced = tracer.script(block);
+        tracer.finish(traced)
+    })
+}
+
+/// The variables that the equations may mean, taken from a scope once.
+struct Snapshot {
+    values: HashMap<Arc<str>, Argument>,
+    names: Vec<String>,
+}
+
+impl Snapshot {
+    fn of(scope: &dyn Scope, definitions: &Definitions, wanted: &Equation) -> Self {
+        let mut values = HashMap::new();
+        let mut take = |name: &Arc<str>| {
+            if !values.contains_key(name)
+                && let Some(value) = scope.variable(name)
+            {
+                values.insert(Arc::clone(name), value);
+            }
+        };
+        for equation in definitions.block.equations.iter().chain([wanted]) {
+            equation.each_name(&mut take);
+        }
+        definitions.block.dims.iter().for_each(|dim| dim.size.each_name(&mut take));
+        Self { values, names: scope.names() }
+    }
+}
+
+impl Scope for Snapshot {
+    fn variable(&self, name: &str) -> Option<Argument> {
+        self.values.get(name).cloned()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.names.clone()
+    }
 }
 
 /// The tensors that a script defines by equations, and its `dim`s. It grows as the script runs.
@@ -168,10 +210,23 @@ impl Definitions {
 
     /// Adds an equation. The diagnostics are those of reading it; the equations are analysed when something needs them.
     pub fn add_equation(&mut self, equation: &ast::Equation) -> Vec<Diagnostic> {
+        self.add_equation_at(equation, &|_| None)
+    }
+
+    /// Adds an equation that stands in a loop: names of which `turn` gives the value are that value in it for good, also after the
+    /// loop has gone on. So `for l in 0..3 { X[l, i] = … }` defines three slices.
+    pub fn add_equation_at(
+        &mut self,
+        equation: &ast::Equation,
+        turn: &dyn Fn(&str) -> Option<f64>,
+    ) -> Vec<Diagnostic> {
         let mut reader = Reader::new(&mut self.program);
         let read = reader.equation(equation);
         let diagnostics = std::mem::take(&mut reader.diagnostics);
-        self.block.equations.extend(read);
+        self.block.equations.extend(read.map(|mut equation| {
+            equation.substitute(turn);
+            equation
+        }));
         diagnostics
     }
 
@@ -224,10 +279,16 @@ fn kept_indices(value: &crate::program::Expr, scope: &dyn Scope, definitions: &D
 }
 
 impl<'a> Tracer<'a> {
-    pub(crate) fn new(program: &'a Program, scope: Option<&'a dyn Scope>, limits: &'a Limits) -> Self {
+    pub(crate) fn new(
+        program: &'a Program,
+        scope: Option<&'a dyn Scope>,
+        limits: &'a Limits,
+        stack: Stack,
+    ) -> Self {
         Self {
             program,
             limits,
+            stack,
             scope,
             graph: Graph::new(),
             inputs: Vec::new(),

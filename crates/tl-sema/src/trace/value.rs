@@ -184,7 +184,7 @@ impl Tracer<'_> {
 
     /// A scalar of which nothing is known: a weight without values.
     pub(super) fn unknown(&mut self, span: Span) -> NodeId {
-        self.graph.weight(&format!("?{}:{}", span.start, span.end), None, Vec::new(), span)
+        self.graph.weight(&format!("?{}:{}:{}", span.source.0, span.start, span.end), None, Vec::new(), span)
     }
 
     /// A list of numbers, or of lists of equal shape, as a literal.

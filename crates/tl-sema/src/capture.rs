@@ -1,0 +1,112 @@
+//! Equations within loops and calls: what the variables around them are is written into them when they are defined.
+//!
+//! `for l in 0..3 { X[l, i] = V[i] * l }` defines three slices. By the time that somebody reads `X`, `l` is gone; so the equation that
+//! is kept has its value in its place. Numbers, truth values and texts are written down as such; anything else is renamed to a
+//! variable that stays.
+
+use std::sync::Arc;
+
+use tl_syntax::{Diagnostic, ast};
+
+use crate::program::{Equation, Expr, ExprId, ExprKind, Index, IndexKind, Program};
+use crate::reader::Reader;
+use crate::trace::Definitions;
+
+/// What stands in the place of a variable.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Captured {
+    /// A number.
+    Number(f64),
+    /// A truth value.
+    Bool(bool),
+    /// A text.
+    Str(Arc<str>),
+    /// A variable of another name that has its value.
+    Renamed(Arc<str>),
+}
+
+impl Definitions {
+    /// Adds an equation in which the variables that `around` knows are replaced.
+    pub fn add_equation_within(
+        &mut self,
+        equation: &ast::Equation,
+        around: &dyn Fn(&str) -> Option<Captured>,
+    ) -> Vec<Diagnostic> {
+        let mut reader = Reader::new(&mut self.program);
+        let read = reader.equation(equation);
+        let diagnostics = std::mem::take(&mut reader.diagnostics);
+        if let Some(mut read) = read {
+            let mut capture = Capture { program: &mut self.program, around };
+            capture.equation(&mut read);
+            self.block.equations.push(read);
+        }
+        diagnostics
+    }
+}
+
+struct Capture<'a> {
+    program: &'a mut Program,
+    around: &'a dyn Fn(&str) -> Option<Captured>,
+}
+
+impl Capture<'_> {
+    fn equation(&mut self, equation: &mut Equation) {
+        equation.indices.iter_mut().flatten().for_each(|index| self.index(index));
+        self.expr(&mut equation.value);
+        equation.guard.iter_mut().for_each(|guard| self.expr(guard));
+    }
+
+    fn index(&mut self, index: &mut Index) {
+        match &mut index.kind {
+            IndexKind::Name(name) => {
+                if let Some(captured) = (self.around)(name) {
+                    let id = ExprId(self.program.next_expr);
+                    self.program.next_expr += 1;
+                    let value = Expr { id, kind: kind_of(captured), span: index.span };
+                    index.kind = IndexKind::Expr(Box::new(value));
+                }
+            }
+            IndexKind::Expr(expr) => self.expr(expr),
+            IndexKind::Slice(start, end) => start.iter_mut().chain(end).for_each(|bound| self.expr(bound)),
+            IndexKind::Any | IndexKind::Group(_) => {}
+        }
+    }
+
+    fn expr(&mut self, expr: &mut Expr) {
+        match &mut expr.kind {
+            ExprKind::Name(name) => {
+                if let Some(captured) = (self.around)(name) {
+                    expr.kind = kind_of(captured);
+                }
+            }
+            ExprKind::Field(base, _) | ExprKind::Paren(base) | ExprKind::Keep(base, _) => self.expr(base),
+            ExprKind::Project(_, _, body) => self.expr(body),
+            ExprKind::Index(base, indices) => {
+                self.expr(base);
+                indices.iter_mut().for_each(|index| self.index(index));
+            }
+            ExprKind::Call(_, arguments) => arguments.iter_mut().for_each(|a| self.expr(&mut a.value)),
+            ExprKind::List(parts) | ExprKind::Join(parts) | ExprKind::Apply(_, parts) => {
+                parts.iter_mut().for_each(|part| self.expr(part));
+            }
+            ExprKind::Product(factors) => factors.iter_mut().for_each(|(_, factor)| self.expr(factor)),
+            ExprKind::Sum(terms) => terms.iter_mut().for_each(|(_, term)| self.expr(term)),
+            ExprKind::Guarded(body, guard) => {
+                self.expr(body);
+                guard.iter_mut().for_each(|condition| self.expr(condition));
+            }
+            ExprKind::If(condition, yes, no) => [condition, yes, no].into_iter().for_each(|part| self.expr(part)),
+            ExprKind::Number(_) | ExprKind::Str(_) | ExprKind::Bool(_) => {}
+            ExprKind::Unsupported(_) | ExprKind::Missing => {}
+        }
+    }
+}
+
+fn kind_of(captured: Captured) -> ExprKind {
+    match captured {
+        Captured::Number(n) => ExprKind::Number(n),
+        Captured::Bool(b) => ExprKind::Bool(b),
+        Captured::Str(text) => ExprKind::Str(text),
+        Captured::Renamed(name) => ExprKind::Name(name),
+    }
+}
