@@ -42,24 +42,28 @@
 //! assert_eq!(equation.guard().unwrap().text(), "t <= i");
 //! ```
 
+mod call;
 mod declarations;
 mod expr;
 mod index;
 mod literal;
+mod operators;
 mod stmt;
 
+pub use call::{ArgList, Argument, CallExpr, NamedArg};
 pub use declarations::{
     Column, DimBinding, DimDecl, FnBody, FnDecl, FnResult, LearnEntry, LearnStmt, Param, ParamDecl,
     ParamList, RelationDecl,
 };
 pub use expr::{
-    ArgList, Argument, BinOp, BinaryExpr, CallExpr, ClosureExpr, CmpOp, CompareExpr, DictEntry, DictExpr,
-    Expr, FieldExpr, GuardedExpr, IfBranch, IfExpr, IndexedExpr, JoinExpr, ListExpr, NameExpr, NamedArg,
-    NegExpr, NotExpr, ParenExpr, Path, PathSegment, PowerExpr, ProjectExpr, QueryExpr, RangeExpr, TupleExpr,
-    WildcardExpr,
+    ClosureExpr, DictEntry, DictExpr, Expr, FieldExpr, GuardedExpr, IfBranch, IfExpr, IndexedExpr, ListExpr,
+    NameExpr, ParenExpr, Path, PathSegment, ProjectExpr, QueryExpr, TupleExpr, WildcardExpr,
 };
 pub use index::{DottedIndex, GroupIndex, IndexExpr, IndexList, SliceIndex, VirtualIndex};
 pub use literal::{BoolLit, InterpolatedString, Interpolation, NumberLit, StringLit, StringPart};
+pub use operators::{
+    BinOp, BinaryExpr, CmpOp, CompareExpr, JoinExpr, NegExpr, NotExpr, PowerExpr, RangeExpr,
+};
 pub use stmt::{
     AssertStmt, AssignStmt, Block, BodyLiteral, BreakStmt, ContinueStmt, Equation, ExprStmt, File, ForStmt,
     ImportStmt, LetStmt, MainStmt, NamePattern, Pattern, ProjectionOp, QueryStmt, ReturnStmt, Rule,

@@ -1,9 +1,11 @@
 //! Views of files, blocks and statements. Declarations with a body of their own are in `declarations`.
 
+use super::call::{ArgList, CallExpr};
 use super::declarations::{DimDecl, FnDecl, LearnStmt, ParamDecl, RelationDecl};
-use super::expr::{ArgList, CallExpr, Expr, IndexedExpr, NotExpr, QueryExpr, TupleExpr};
+use super::expr::{Expr, IndexedExpr, QueryExpr, TupleExpr};
 use super::index::IndexExpr;
 use super::literal::StringLit;
+use super::operators::NotExpr;
 use super::{AstNode, Ident, child, child_after, child_before, children, docs, view_enum, views};
 use crate::kind::SyntaxKind;
 use crate::source::Span;

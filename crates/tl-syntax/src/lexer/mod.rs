@@ -200,6 +200,9 @@ impl<'s> Lexer<'s> {
             |lexer: &Self, ahead: usize| lexer.byte(ahead).is_some_and(|byte| byte.is_ascii_digit());
         let is_hex = self.text[start..].starts_with("0x") || self.text[start..].starts_with("0X");
         self.eat_name_characters(|byte| byte.is_ascii_digit() || byte == b'_');
+        if self.tokens.last().is_some_and(|token| token.kind == Dot) {
+            return Number; // `m.blk.0.weight`: the parser says that an index stands in brackets.
+        }
         if !is_hex && self.byte(0) == Some(b'.') && self.byte(1) != Some(b'.') {
             self.at += 1;
             self.eat_name_characters(|byte| byte.is_ascii_digit() || byte == b'_');

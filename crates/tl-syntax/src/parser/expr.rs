@@ -85,7 +85,10 @@ pub(super) fn opt_expr(p: &mut Parser) -> bool {
     while p.at(RArrow) && p.ahead(1).kind == LBracket {
         p.bump();
         super::index::index_list(p);
-        p.wrap(start, ProjectExpr);
+        if !p.wrap(start, ProjectExpr) {
+            p.skip_line();
+            return true;
+        }
     }
     if p.at(WhereKw) && p.context.lines != Lines::End {
         where_clause(p);
@@ -333,8 +336,12 @@ fn field(p: &mut Parser) {
     if names_field && !p.on_new_line() || p.at(Ident) {
         return p.bump();
     }
-    p.expected_with(codes::EXPECTED_NAME, "the name of a field", |diagnostic| diagnostic);
-    if p.at(Number) && p.is_adjacent() {
+    let is_number = p.at(Number) && p.is_adjacent();
+    p.expected_with(codes::EXPECTED_NAME, "the name of a field", |diagnostic| match is_number {
+        true => diagnostic.help("an index stands in brackets: `m.blk[0].weight`"),
+        false => diagnostic,
+    });
+    if is_number {
         p.skip_one();
     }
 }
@@ -401,7 +408,7 @@ fn report_missing_operator(p: &mut Parser) {
     let is_list = p.context.lines == Lines::Ignored;
     let text = p.kind() != Number;
     p.report(Diagnostic::error(codes::MISSING_OPERATOR, span, message), |diagnostic| {
-        let diagnostic = diagnostic.label(place, "an operator or a comma is missing here");
+        let diagnostic = diagnostic.here("an operator or a comma is missing before this");
         match (is_list, text) {
             (true, _) => diagnostic.fix("separate the two", place, ","),
             (false, true) => diagnostic.help("a call needs parentheses: `f(\"text\")`"),

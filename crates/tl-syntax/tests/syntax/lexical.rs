@@ -22,6 +22,7 @@ fn numbers_and_what_looks_like_one() {
     check_diagnostics("x = 1e", &["E0104 1:5-7 an exponent has at least one digit"]);
     check_diagnostics("x = 2x", &["E0104 1:5-7 a number runs into a name"]);
     check_diagnostics("x = 0b1", &["E0104 1:5-8 a number runs into a name"]);
+    check_diagnostics("m.blk.0.weight", &["E0213 1:7-8 expected the name of a field, found `0`"]);
     check_diagnostics("x = .5", &["E0201 1:5-6 expected an expression, found `.`"]);
     assert!(report("x = .5").contains("a number begins with a digit: `0.5`"));
 }

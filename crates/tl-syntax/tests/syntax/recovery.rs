@@ -138,3 +138,51 @@ error[E0204]: this `(` is never closed
 ";
     assert_eq!(shown, expected);
 }
+
+/// A text for each code of tokens and grammar; a new code needs a new line here.
+#[test]
+fn every_code_is_reported_for_some_text() {
+    let deep = format!("x = {}", "(".repeat(300));
+    let nested = "/*".repeat(300) + &"*/".repeat(300);
+    let long = format!("{} = 1", "x".repeat(300));
+    let noise = "? ".repeat(10) + &"\n?".repeat(1000);
+    let examples = [
+        ("E0004", noise.as_str()),
+        ("E0101", "x = @"),
+        ("E0102", "x = \"a"),
+        ("E0103", "/*"),
+        ("E0104", "x = 1_"),
+        ("E0105", "x = 1e999"),
+        ("E0106", "x = \"\\q\""),
+        ("E0107", "x = \"}\""),
+        ("E0108", &long),
+        ("E0109", "\0"),
+        ("E0110", &nested),
+        ("W0150", "// \u{202e}"),
+        ("W0151", "a = \u{430}"),
+        ("E0201", "x ="),
+        ("E0202", "for x y { }"),
+        ("E0203", "x = 1 )"),
+        ("E0204", "x = ("),
+        ("E0205", "}"),
+        ("E0206", &deep),
+        ("E0207", "x = [1 2]"),
+        ("E0208", "x = A [i]"),
+        ("E0209", "x = +1"),
+        ("E0210", "1 = x"),
+        ("E0211", "x = 1 where a where b"),
+        ("E0213", "let 1 = 2"),
+        ("E0214", "x = 1..2..3"),
+        ("E0215", "while x"),
+        ("E0216", "f(a: 1, 2)"),
+        ("W0250", "x = a\n-b"),
+    ];
+    let of_syntax = |code: &str| &code[1..3] <= "02" && !["E0001", "E0002", "E0003"].contains(&code);
+    for info in tl_syntax::codes::ALL.iter().filter(|info| of_syntax(info.code)) {
+        assert!(examples.iter().any(|(code, _)| *code == info.code), "{} has no example", info.code);
+    }
+    for (code, text) in examples {
+        let parse = parse(text);
+        assert!(parse.diagnostics.iter().any(|diagnostic| diagnostic.code == code), "{code}: {text}");
+    }
+}
