@@ -128,7 +128,9 @@ impl Planner<'_> {
             Op::Map(scalar) => {
                 let args: Vec<Reg> = node.inputs.iter().map(|&i| self.operand(writer, i)).collect();
                 let at = |i: usize| args.get(i).copied().unwrap_or(args[0]);
-                let into = writer.register(&node.axes);
+                // A product of one column is a vector of one value that has no axis.
+                let vector = args.iter().any(|a| matches!(a, Reg::Vector(_)));
+                let into = if vector { writer.vector() } else { writer.register(&node.axes) };
                 writer.push(Instr::Map { scalar: *scalar, into, args: [at(0), at(1), at(2)] });
                 into
             }
