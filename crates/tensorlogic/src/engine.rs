@@ -36,13 +36,12 @@ pub struct Dense {
 impl Engine {
     /// An engine on the CPU with as many threads as the machine has cores, its instruction set found at run time.
     pub fn cpu() -> Engine {
-        Self::cpu_with_threads(std::thread::available_parallelism().map_or(1, usize::from))
+        Self::with_backend(Arc::new(tl_cpu::CpuBackend::new(None, None)))
     }
 
     /// An engine on the CPU with so many threads (at least one).
     pub fn cpu_with_threads(threads: usize) -> Engine {
-        let _ = threads;
-        Self::with_backend(Arc::new(tl_exec::scalar::ScalarBackend))
+        Self::with_backend(Arc::new(tl_cpu::CpuBackend::new(Some(threads.max(1)), None)))
     }
 
     /// An engine on any backend.
@@ -132,6 +131,8 @@ fn shape_of(graph: &Graph, axes: &[tl_ir::AxisId]) -> Vec<usize> {
 /// The elements of a result in the order of the axes that was asked for.
 fn in_order(plan: &Plan, number: usize, values: &[f32], shape: &[usize]) -> Vec<f32> {
     let order = &plan.outputs[number].order;
+    // A result may be the beginning of a larger buffer.
+    let values = &values[..shape.iter().product()];
     if order.iter().enumerate().all(|(i, &at)| i == at) {
         return values.to_vec();
     }

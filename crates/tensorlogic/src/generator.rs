@@ -55,15 +55,23 @@ impl Generator {
     /// # Errors
     /// When the library has none, the model doesn't fit them, or memory can't be had.
     pub fn new(engine: &Engine, model: Arc<Model>) -> Result<Generator, Error> {
+        Self::with_options(engine, model, &GeneratorOptions::default())
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// As for [`Generator::new`].
+    pub fn with_options(
+        engine: &Engine,
+        model: Arc<Model>,
+        options: &GeneratorOptions,
+    ) -> Result<Generator, Error> {
         let known: Vec<&str> = library::architectures().collect();
-        let architecture = model.architecture().unwrap_or_default();
-        let Some(served) = library::model_for(architecture) else {
-            return Err(unsupported(&model, architecture));
-        };
         tl_formats::gguf::hyperparameters::check(model.file(), Some(&known))?;
-        let program = Program::library(served.file);
-        let options = GeneratorOptions { function: Some(served.function.to_owned()), context: None };
-        Self::with_program(engine, model, &program, &options)
+        let file = library::model_for(model.architecture().unwrap_or_default());
+        let program = Program::library(file.expect("the check knows the architectures of the library"));
+        Self::with_program(engine, model, &program, options)
     }
 
     /// The generator of a model by a person's own equations.
@@ -177,15 +185,4 @@ fn check_vocabulary(graph: &Graph, model: &Model) -> Result<usize, Error> {
         ))),
         _ => Ok(width),
     }
-}
-
-#[cold]
-fn unsupported(model: &Model, architecture: &str) -> Error {
-    let known: Vec<_> = library::architectures().collect();
-    Error::Model(format!(
-        "`{}` is of architecture `{}`, for which the library has no equations (it has: {}); give your own with `--with model.tl`",
-        model.name(),
-        tl_formats::escape(architecture),
-        known.join(", ")
-    ))
 }

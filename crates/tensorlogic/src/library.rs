@@ -1,7 +1,9 @@
 //! The equations that are built into the binary: the standard library, and the models by architecture.
 //!
-//! Invariant: the tables name every file of `lib/`; a test compares them with the folder. Which model file serves which
-//! architecture is data of [`MODELS`] and nothing else knows an architecture's name.
+//! The table of files is written when the crate is built, from what is in `lib/`. A model file `models/NAME.tl` serves the
+//! architecture `NAME`, and those that a comment line of its own, `// architectures: A, B`, names.
+//!
+//! Invariant: nothing else in the project knows which equations serve which architecture.
 
 /// A file of `lib/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,44 +14,64 @@ pub struct LibraryFile {
     pub text: &'static str,
 }
 
-/// A model file and the architectures that it serves (`general.architecture` of a GGUF).
-#[derive(Clone, Copy, Debug)]
-pub struct ModelFile {
-    /// The equations.
-    pub file: LibraryFile,
-    /// The function that generates.
-    pub function: &'static str,
-    /// Names of architectures.
-    pub architectures: &'static [&'static str],
+/// Every file of the library, by path.
+pub const FILES: &[LibraryFile] = include!(concat!(env!("OUT_DIR"), "/library.rs"));
+
+/// The files of the standard library, whose functions every program knows without an import.
+pub fn standard() -> impl Iterator<Item = LibraryFile> {
+    FILES.iter().copied().filter(|f| f.path.starts_with("std/"))
 }
 
-macro_rules! files {
-    ($($path:literal)*) => { &[$(file!($path)),*] };
+/// The model files.
+pub fn models() -> impl Iterator<Item = LibraryFile> {
+    FILES.iter().copied().filter(|f| f.path.starts_with("models/"))
 }
 
-macro_rules! file {
-    ($path:literal) => {
-        LibraryFile { path: $path, text: include_str!(concat!("../../../lib/", $path)) }
-    };
+/// The model file that serves an architecture (`general.architecture` of a GGUF).
+pub fn model_for(architecture: &str) -> Option<LibraryFile> {
+    models().find(|f| f.architectures().any(|name| name == architecture))
 }
 
-/// The standard library: known to every program without an import.
-pub const STD: &[LibraryFile] = files! {};
-
-/// The models.
-pub const MODELS: &[ModelFile] = &[];
-
-/// The model file that serves an architecture.
-pub fn model_for(architecture: &str) -> Option<&'static ModelFile> {
-    MODELS.iter().find(|m| m.architectures.contains(&architecture))
-}
-
-/// All architectures that some model file serves, in the order of the table.
+/// All architectures that some model file serves.
 pub fn architectures() -> impl Iterator<Item = &'static str> {
-    MODELS.iter().flat_map(|m| m.architectures.iter().copied())
+    models().flat_map(|f| f.architectures())
 }
 
 /// The library file that an `import` of this path means.
 pub fn find(path: &str) -> Option<LibraryFile> {
-    STD.iter().copied().chain(MODELS.iter().map(|m| m.file)).find(|f| f.path == path)
+    FILES.iter().copied().find(|f| f.path == path)
+}
+
+impl LibraryFile {
+    /// The architectures that a model file serves.
+    pub fn architectures(self) -> impl Iterator<Item = &'static str> {
+        let own = self.path.strip_prefix("models/").and_then(|name| name.strip_suffix(".tl"));
+        let named = self.text.lines().filter_map(|line| line.strip_prefix("// architectures:"));
+        own.into_iter().chain(named.flat_map(|names| names.split(',')).map(str::trim))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_found_by_path_and_by_architecture() {
+        assert!(standard().count() > 0 && models().count() > 0);
+        for file in models() {
+            assert_eq!(find(file.path), Some(file));
+            assert!(
+                file.architectures().all(|a| model_for(a) == Some(file)),
+                "{} serves each of its own",
+                file.path
+            );
+        }
+        assert_eq!(model_for("no such architecture"), None);
+    }
+
+    #[test]
+    fn a_comment_names_further_architectures() {
+        let file = LibraryFile { path: "models/a.tl", text: "// A model.\n// architectures: b, c\n" };
+        assert_eq!(file.architectures().collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
 }

@@ -9,6 +9,8 @@ use tl_exec::plan::PlanError;
 use tl_ir::Graph;
 use tl_ir::stream::{Violation, ViolationKind};
 use tl_sema::Argument;
+use tl_sema::reader::Reader;
+use tl_syntax::ast::Stmt;
 use tl_syntax::{Diagnostic, Source, SourceId, SourceMap, codes};
 
 use crate::error::{Diagnostics, Error};
@@ -163,12 +165,19 @@ impl tl_sema::Importer for Importer<'_> {
 /// The functions of the standard library, and what is wrong with them (nothing).
 fn prelude(sources: &mut SourceMap) -> (tl_sema::Program, Vec<Diagnostic>) {
     let (mut program, mut found) = (tl_sema::Program::new(), Vec::new());
-    for file in library::STD {
+    for file in library::standard() {
         let Ok(source) = sources.add(format!("lib/{}", file.path), file.text) else { continue };
-        let mut none = Importer { sources: &mut SourceMap::new(), loader: &MemoryLoader::default() };
-        let checked = tl_sema::check(&source, &mut none, &program);
-        program = checked.program;
-        found.extend(checked.diagnostics);
+        let parse = tl_syntax::parse(&source);
+        found.extend(parse.diagnostics.iter().cloned());
+        for statement in parse.file().stmts() {
+            let Stmt::Fn(decl) = statement else { continue };
+            let mut reader = Reader::new(&mut program);
+            let function = reader.function(&decl);
+            found.append(&mut reader.diagnostics);
+            if let Some(function) = function {
+                program.define(function);
+            }
+        }
     }
     (program, found)
 }

@@ -51,7 +51,8 @@ impl Loader for OverlayLoader {
 #[test]
 fn programs_do_what_their_comments_say() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/suite");
-    let (filter, update) = (std::env::var("TL_SUITE").unwrap_or_default(), std::env::var("TL_SUITE_UPDATE").is_ok());
+    let (filter, update) =
+        (std::env::var("TL_SUITE").unwrap_or_default(), std::env::var("TL_SUITE_UPDATE").is_ok());
     let mut files = Vec::new();
     collect(&root, &mut files);
     assert!(!files.is_empty(), "there are programs in {}", root.display());
@@ -106,7 +107,8 @@ fn run(file: &Path, text: &str, engine: Engine) -> Outcome {
     interpreter.limits_mut().steps = 100_000;
     let name = file.file_name().unwrap().to_string_lossy().into_owned();
     let result = interpreter.run(&name, text);
-    let mut findings = interpreter.take_warnings().iter().map(|w| finding(interpreter.sources(), w)).collect::<Vec<_>>();
+    let mut findings =
+        interpreter.take_warnings().iter().map(|w| finding(interpreter.sources(), w)).collect::<Vec<_>>();
     if let Err(error) = result {
         match error {
             Error::Program(found) => findings.extend(found.list.iter().map(|d| finding(&found.sources, d))),
@@ -178,6 +180,8 @@ fn rewritten(text: &str, outcome: &Outcome) -> String {
 }
 
 fn difference(treatment: &str, expected: &Outcome, found: &Outcome) -> String {
-    let show = |o: &Outcome| format!("{}{}", o.findings.iter().map(|f| format!("  {f}\n")).collect::<String>(), o.output);
+    let show = |o: &Outcome| {
+        format!("{}{}", o.findings.iter().map(|f| format!("  {f}\n")).collect::<String>(), o.output)
+    };
     format!("under {treatment}\n--- expected\n{}--- found\n{}", show(expected), show(found))
 }

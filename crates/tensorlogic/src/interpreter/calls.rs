@@ -40,10 +40,14 @@ impl Interpreter {
         self.call(&function, given, call.span(), callee.span())
     }
 
-    fn function_named(&self, name: &str) -> Option<Value> {
+    /// What a name that is called means.
+    pub(super) fn function_named(&self, name: &str) -> Option<Value> {
         match self.environment.get(name) {
             Some(value) => Some(value.clone()),
-            None => self.builtins.get(name).map(|b| Value::Builtin(*b)),
+            None => match self.builtins.get(name) {
+                Some(builtin) => Some(Value::Builtin(*builtin)),
+                None => self.equations.library_function(name),
+            },
         }
     }
 
@@ -95,11 +99,12 @@ impl Interpreter {
         }
         let params = function.params();
         let arguments = bind(function, &params, given, span)?;
-        let depth = self.environment.depth();
+        let (depth, mark) = (self.environment.depth(), self.equations.mark());
         self.environment.push_frame(&function.captured);
         self.calls += 1;
         let result = self.deeper(span, |i| i.run_body(function, &params, arguments));
         self.calls -= 1;
+        self.equations.rewind(mark);
         while self.environment.depth() > depth {
             self.environment.pop_frame();
         }

@@ -9,12 +9,12 @@
 //! equation is added.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use tl_sema::{Argument, OuterTensor, Program, Scope};
-use tl_syntax::ast::{self, Expr, Stmt};
-use tl_syntax::{Diagnostic, SourceMap, Span, SyntaxKind, codes};
+use tl_sema::{Argument, Captured, Definitions, OuterTensor, Program, Scope};
+use tl_syntax::ast::{self, AstNode, Expr, ProjectionOp, Stmt};
+use tl_syntax::{Diagnostic, Node, SourceMap, Span, SyntaxKind, codes};
 
 use super::Interpreter;
 use super::arithmetic::{run_failed, value_of};
@@ -31,17 +31,26 @@ use crate::library;
 pub(super) struct Equations {
     /// Functions of equations: the library's and the program's.
     program: Program,
-    definitions: tl_sema::Definitions,
-    /// The equations by what they define, to find what a definition needs.
-    written: HashMap<Arc<str>, Vec<ast::Equation>>,
+    written: Vec<Written>,
+    dims: Vec<ast::DimDecl>,
     /// Definitions that functions of scripts compute.
     scripted: HashMap<Arc<str>, Expr>,
     /// Those that are being evaluated, to notice a circle.
     going_on: Vec<Arc<str>>,
+    /// Values of local variables that equations go on to need.
+    held: HashMap<Arc<str>, Value>,
     results: HashMap<Arc<str>, Kept>,
 }
 
-/// A result, and the variables that it was computed from.
+/// An equation with the local variables that it saw.
+#[derive(Debug)]
+struct Written {
+    name: Arc<str>,
+    equation: ast::Equation,
+    around: HashMap<Arc<str>, Captured>,
+}
+
+/// A result, and the names that it was computed from.
 #[derive(Debug)]
 struct Kept {
     value: Value,
@@ -51,8 +60,7 @@ struct Kept {
 /// The variables of a script as the checker sees them; it remembers which were asked for.
 struct Variables<'a> {
     environment: &'a Environment,
-    results: &'a HashMap<Arc<str>, Kept>,
-    scripted: &'a HashMap<Arc<str>, Expr>,
+    equations: &'a Equations,
     /// Values under names that only this tracing knows.
     own: &'a [(Arc<str>, Value)],
     read: RefCell<BTreeSet<Arc<str>>>,
@@ -62,7 +70,7 @@ impl Equations {
     /// The functions of the standard library, and no definitions.
     pub fn with_library(sources: &mut SourceMap) -> Equations {
         let mut equations = Equations::default();
-        for file in library::STD {
+        for file in library::standard() {
             let source =
                 sources.add(format!("lib/{}", file.path), file.text).expect("the library's files are small");
             for statement in tl_syntax::parse(&source).file().stmts() {
@@ -93,12 +101,18 @@ impl Equations {
 
     /// Whether equations, or functions of scripts, define a tensor of that name.
     pub fn defines(&self, name: &str) -> bool {
-        self.definitions.defines(name) || self.scripted.contains_key(name)
+        self.scripted.contains_key(name) || self.written.iter().any(|w| *w.name == *name)
     }
 
-    /// The names that are defined.
+    /// The names that are defined, some more than once.
     pub fn names(&self) -> Vec<Arc<str>> {
-        self.definitions.tensors().into_iter().chain(self.scripted.keys().cloned()).collect()
+        self.written.iter().map(|w| &w.name).chain(self.scripted.keys()).cloned().collect()
+    }
+
+    /// A function of the standard library.
+    pub fn library_function(&self, name: &str) -> Option<Value> {
+        let function = self.program.function(name)?;
+        Some(Value::Function(Arc::new(Function::library(name, function.span))))
     }
 
     /// The names of functions of equations.
@@ -106,28 +120,74 @@ impl Equations {
         self.program.functions().map(|f| Arc::clone(&f.name.text)).collect()
     }
 
-    /// Forgets the results that were computed from a variable.
-    pub fn forget_readers_of(&mut self, variable: &str) {
-        self.results.retain(|_, kept| !kept.read.contains(variable));
+    /// Forgets the results that were computed from a name.
+    pub fn forget_readers_of(&mut self, name: &str) {
+        self.results.retain(|result, kept| **result != *name && !kept.read.contains(name));
     }
 
-    /// The definitions by functions of scripts that an expression needs, also through equations, in no order.
-    fn scripted_needs(&self, expr: &Expr) -> Vec<Arc<str>> {
-        let (mut seen, mut found) = (HashSet::new(), Vec::new());
-        let mut pending: Vec<tl_syntax::Node> = vec![expr.syntax().clone()];
+    /// How many equations there are, to go back to.
+    pub fn mark(&self) -> usize {
+        self.written.len()
+    }
+
+    /// Forgets the equations that were written since a mark: those of a call that has ended.
+    pub fn rewind(&mut self, mark: usize) {
+        while self.written.len() > mark {
+            if let Some(written) = self.written.pop() {
+                self.forget_readers_of(&written.name);
+            }
+        }
+    }
+
+    /// Takes in an equation. The same one written again, for the same elements, takes the place of the first.
+    fn write(&mut self, written: Written) {
+        self.forget_readers_of(&written.name);
+        let in_place = written.equation.op() == Some(ProjectionOp::Assign);
+        let same = self.written.iter_mut().find(|old| in_place && old.defines_the_same(&written));
+        match same {
+            Some(old) => *old = written,
+            None => self.written.push(written),
+        }
+    }
+
+    /// All names that an expression mentions, also through equations.
+    fn names_behind(&self, expr: &Expr) -> BTreeSet<Arc<str>> {
+        let mut found = BTreeSet::new();
+        let mut pending: Vec<Node> = vec![expr.syntax().clone()];
         while let Some(node) = pending.pop() {
             for ident in node.descendants().filter(|n| n.kind() == SyntaxKind::Ident) {
                 let name: Arc<str> = ident.text().into();
-                if !seen.insert(Arc::clone(&name)) {
-                    continue;
+                if found.insert(Arc::clone(&name)) {
+                    let behind =
+                        self.written.iter().filter(|w| w.name == name).map(|w| w.equation.syntax().clone());
+                    pending.extend(behind.chain(self.scripted.get(&name).map(|e| e.syntax().clone())));
                 }
-                if self.scripted.contains_key(&name) {
-                    found.push(Arc::clone(&name));
-                }
-                pending.extend(self.written.get(&name).into_iter().flatten().map(|e| e.syntax().clone()));
             }
         }
         found
+    }
+
+    /// The equations that define some of the names.
+    fn definitions_of(&self, names: &BTreeSet<Arc<str>>) -> Result<Definitions, Vec<Diagnostic>> {
+        let mut definitions = Definitions::new();
+        let mut found = Vec::new();
+        for dim in &self.dims {
+            found.extend(definitions.add_dims(dim));
+        }
+        for written in self.written.iter().filter(|w| names.contains(&w.name)) {
+            let around = |name: &str| written.around.get(name).cloned();
+            found.extend(definitions.add_equation_within(&written.equation, &around));
+        }
+        if found.iter().any(Diagnostic::is_error) { Err(found) } else { Ok(definitions) }
+    }
+}
+
+impl Written {
+    /// Whether another is the same equation for the same elements of the left side.
+    fn defines_the_same(&self, other: &Written) -> bool {
+        let Some(lhs) = self.equation.lhs().filter(|_| self.equation == other.equation) else { return false };
+        let mut names = lhs.syntax().descendants().filter(|n| n.kind() == SyntaxKind::Ident);
+        names.all(|n| self.around.get(n.text()) == other.around.get(n.text()))
     }
 }
 
@@ -151,42 +211,79 @@ impl Interpreter {
                 let message = format!("`{name}` is defined twice");
                 return Err(fault(codes::DEFINED_TWICE, equation.span(), message));
             }
+            self.equations.forget_readers_of(&name);
             self.equations.scripted.insert(name, rhs);
             return Ok(());
         }
-        let found = self.equations.definitions.add_equation(equation);
-        self.equations.results.clear();
+        // Reading it once finds what is wrong with it even if nobody ever reads the tensor.
+        let found = Definitions::new().add_equation(equation);
         if found.iter().any(Diagnostic::is_error) {
             return Err(found.into());
         }
-        self.equations.written.entry(name).or_default().push(equation.clone());
+        let around = self.capture_for(equation);
+        self.equations.write(Written { name, equation: equation.clone(), around });
         Ok(())
     }
 
+    /// The local variables that an equation mentions. What can't be written down in it is held under a name of its own.
+    fn capture_for(&mut self, equation: &ast::Equation) -> HashMap<Arc<str>, Captured> {
+        let mut around = HashMap::new();
+        for ident in equation.syntax().descendants().filter(|n| n.kind() == SyntaxKind::Ident) {
+            let name: Arc<str> = ident.text().into();
+            if !self.environment.is_local(&name) || around.contains_key(&name) {
+                continue;
+            }
+            let captured = match self.environment.get(&name) {
+                Some(Value::Number(n)) => Captured::Number(*n),
+                Some(Value::Bool(b)) => Captured::Bool(*b),
+                Some(Value::Str(text)) => Captured::Str(text.clone()),
+                Some(other) => {
+                    // No program can write a name with a space.
+                    let hidden: Arc<str> = format!("{name} {}", self.equations.held.len()).into();
+                    self.equations.held.insert(Arc::clone(&hidden), other.clone());
+                    Captured::Renamed(hidden)
+                }
+                None => continue,
+            };
+            around.insert(name, captured);
+        }
+        around
+    }
+
     pub(super) fn define_dims(&mut self, dim: &ast::DimDecl) -> Eval<()> {
-        let found = self.equations.definitions.add_dims(dim);
+        let found = Definitions::new().add_dims(dim);
+        if found.iter().any(Diagnostic::is_error) {
+            return Err(found.into());
+        }
         self.equations.results.clear();
-        if found.iter().any(Diagnostic::is_error) { Err(found.into()) } else { Ok(()) }
+        self.equations.dims.push(dim.clone());
+        Ok(())
     }
 
     /// Whether the right side of an equation without indices is something that only scripts compute.
     fn is_scripted(&self, rhs: &Expr) -> bool {
-        match rhs.unparenthesized() {
+        let rhs = rhs.unparenthesized();
+        let is_value = matches!(
+            rhs,
             Expr::String(_)
-            | Expr::Interpolated(_)
-            | Expr::Dict(_)
-            | Expr::Closure(_)
-            | Expr::Tuple(_)
-            | Expr::Range(_) => true,
-            Expr::Call(call) if call.axes().is_none() => call.name().is_some_and(|name| {
-                let name = name.as_str();
-                let of_equations = tl_sema::builtins::names().any(|known| known == name);
-                match self.equations.program.function(name) {
-                    Some(function) => function.script.is_some(),
-                    None => !of_equations && self.builtins.contains_key(name),
-                }
-            }),
-            _ => false,
+                | Expr::Interpolated(_)
+                | Expr::Dict(_)
+                | Expr::Closure(_)
+                | Expr::Tuple(_)
+                | Expr::Range(_)
+        );
+        let calls =
+            rhs.syntax().descendants().filter_map(ast::CallExpr::cast).filter(|call| call.axes().is_none());
+        is_value || calls.filter_map(|call| call.name()).any(|name| self.is_of_scripts(name.as_str()))
+    }
+
+    /// Whether a function can be called by scripts only, and not in equations.
+    fn is_of_scripts(&self, name: &str) -> bool {
+        match self.equations.program.function(name) {
+            Some(function) => function.script.is_some(),
+            None => {
+                self.builtins.contains_key(name) && !tl_sema::builtins::names().any(|known| known == name)
+            }
         }
     }
 
@@ -217,8 +314,7 @@ impl Interpreter {
         let result = self.eval(&expr);
         self.equations.going_on.pop();
         let value = result?;
-        let descendants = expr.syntax().descendants();
-        let read = descendants.filter(|n| n.kind() == SyntaxKind::Ident).map(|n| n.text().into()).collect();
+        let read = self.equations.names_behind(&expr);
         self.equations.results.insert(name, Kept { value: value.clone(), read });
         Ok(value)
     }
@@ -231,19 +327,23 @@ impl Interpreter {
     /// Traces an expression and runs its graph; also gives the names of the variables that were read.
     fn trace(&mut self, expr: &Expr, own: &[(Arc<str>, Value)]) -> Eval<(Value, BTreeSet<Arc<str>>)> {
         let span = expr.span();
-        let mut read = BTreeSet::new();
-        for name in self.equations.scripted_needs(expr) {
+        let mut read = self.equations.names_behind(expr);
+        let scripted: Vec<Arc<str>> =
+            read.iter().filter(|name| self.equations.scripted.contains_key(*name)).cloned().collect();
+        for name in scripted {
             if !self.equations.results.contains_key(&name) {
-                self.eval_scripted(Arc::clone(&name), span)?;
+                self.eval_scripted(name, span)?;
             }
-            read.extend(
-                self.equations.results.get(&name).into_iter().flat_map(|kept| kept.read.iter().cloned()),
-            );
         }
-        let Equations { program, definitions, results, scripted, .. } = &self.equations;
-        let variables =
-            Variables { environment: &self.environment, results, scripted, own, read: RefCell::default() };
-        let traced = tl_sema::trace_expr(program, definitions, &variables, expr, &self.limits.trace);
+        let definitions = self.equations.definitions_of(&read).map_err(Interrupt::from)?;
+        let variables = Variables {
+            environment: &self.environment,
+            equations: &self.equations,
+            own,
+            read: RefCell::default(),
+        };
+        let program = &self.equations.program;
+        let traced = tl_sema::trace_expr(program, &definitions, &variables, expr, &self.limits.trace);
         read.extend(variables.read.into_inner());
         let traced = traced.map_err(Interrupt::from)?;
         traced.warnings.iter().for_each(|w| self.warn_once(w));
@@ -287,7 +387,7 @@ impl Interpreter {
         let Some(function) = self.equations.program.function(name).cloned() else {
             return Err(self.unknown_name(name, span));
         };
-        let (text, own) = applied(&function, given, span)?;
+        let (text, own) = applied(&function, given)?;
         let source = self
             .sources
             .add(format!("a call of {name}"), text)
@@ -301,14 +401,11 @@ impl Interpreter {
             ));
         };
         let Some(result) = result.expr() else { return Ok(Value::Unit) };
-        let kept = self.equations.definitions.clone();
-        let found = self.equations.definitions.add_equation(equation);
-        let traced = if found.iter().any(Diagnostic::is_error) {
-            Err(found.into())
-        } else {
-            self.trace(&result, &own)
-        };
-        self.equations.definitions = kept;
+        let mark = self.equations.mark();
+        let name: Arc<str> = RESULT.into();
+        self.equations.write(Written { name, equation: equation.clone(), around: HashMap::new() });
+        let traced = self.trace(&result, &own);
+        self.equations.rewind(mark);
         match traced {
             Ok((value, _)) => Ok(value),
             Err(Interrupt::Fault(found)) => Err(at_call(*found, source.id(), span)),
@@ -317,14 +414,13 @@ impl Interpreter {
     }
 }
 
+/// What the result of a call is called in the text that is made for it.
+const RESULT: &str = "RESULT'";
+
 /// An equation that applies a function to values, as text, with the names that the values have in it.
 ///
 /// For `rms_norm(x[d], eps) -> [d]` and a matrix: `RESULT'[i0, d] = rms_norm(x'[i0, d.], eps')`.
-fn applied(
-    function: &tl_sema::Function,
-    given: Vec<Given>,
-    span: Span,
-) -> Eval<(String, Vec<(Arc<str>, Value)>)> {
+fn applied(function: &tl_sema::Function, given: Vec<Given>) -> Eval<(String, Vec<(Arc<str>, Value)>)> {
     let (mut arguments, mut own, mut mapped_axes) = (Vec::new(), Vec::new(), 0);
     let mut next = 0;
     for (name, value, at) in given {
@@ -371,10 +467,9 @@ fn applied(
         .iter()
         .map(|axis| if is_worked(&axis.text) { axis.text.to_string() } else { format!("{}.", axis.text) });
     let left: Vec<String> = (0..mapped_axes).map(|i| format!("i{i}'")).chain(results).collect();
-    let left = if left.is_empty() { "RESULT'".to_owned() } else { format!("RESULT'[{}]", left.join(", ")) };
+    let left = if left.is_empty() { RESULT.to_owned() } else { format!("{RESULT}[{}]", left.join(", ")) };
     let call = format!("{}({})", function.name.text, arguments.join(", "));
-    let _ = span;
-    Ok((format!("{left} = {call}\nRESULT'\n"), own))
+    Ok((format!("{left} = {call}\n{RESULT}\n"), own))
 }
 
 /// Findings about the text of a call, moved to where the call is written.
@@ -396,9 +491,12 @@ impl Scope for Variables<'_> {
         if let Some((_, value)) = self.own.iter().find(|(own, _)| **own == *name) {
             return argument(name, value);
         }
+        if let Some(held) = self.equations.held.get(name) {
+            return argument(name, held);
+        }
         self.read.borrow_mut().insert(name.into());
-        if self.scripted.contains_key(name) {
-            return argument(name, &self.results.get(name)?.value);
+        if self.equations.scripted.contains_key(name) {
+            return argument(name, &self.equations.results.get(name)?.value);
         }
         argument(name, self.environment.get(name)?)
     }

@@ -99,8 +99,8 @@ impl Interpreter {
         if self.equations.defines(name) {
             return self.eval_tensor(expr);
         }
-        if let Some(builtin) = self.builtins.get(name) {
-            return Ok(Value::Builtin(*builtin));
+        if let Some(function) = self.function_named(name) {
+            return Ok(function);
         }
         match name {
             "pi" => Ok(Value::Number(std::f64::consts::PI)),

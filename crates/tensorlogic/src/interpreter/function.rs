@@ -19,6 +19,8 @@ pub struct Function {
 pub(crate) enum Shape {
     Declared(ast::FnDecl),
     Closure(ast::ClosureExpr),
+    /// In the standard library, by its name.
+    Library(Arc<str>, Span),
 }
 
 impl Function {
@@ -30,11 +32,16 @@ impl Function {
         Function { shape: Shape::Closure(closure), captured }
     }
 
+    pub(crate) fn library(name: &str, span: Span) -> Function {
+        Function { shape: Shape::Library(name.into(), span), captured: Vec::new() }
+    }
+
     /// Its name, or `closure`.
     pub fn name(&self) -> String {
         match &self.shape {
             Shape::Declared(decl) => decl.name().map_or_else(|| "fn".to_owned(), |n| n.as_str().to_owned()),
             Shape::Closure(_) => "closure".to_owned(),
+            Shape::Library(name, _) => name.to_string(),
         }
     }
 
@@ -43,6 +50,7 @@ impl Function {
         match &self.shape {
             Shape::Declared(decl) => decl.name().map_or_else(|| decl.span(), |n| n.span()),
             Shape::Closure(closure) => closure.span(),
+            Shape::Library(_, span) => *span,
         }
     }
 
@@ -50,6 +58,7 @@ impl Function {
         match &self.shape {
             Shape::Declared(decl) => decl.params(),
             Shape::Closure(closure) => closure.params(),
+            Shape::Library(..) => Vec::new(),
         }
     }
 
@@ -57,6 +66,7 @@ impl Function {
         match &self.shape {
             Shape::Declared(decl) => decl.body(),
             Shape::Closure(closure) => closure.body(),
+            Shape::Library(..) => None,
         }
     }
 
@@ -64,12 +74,15 @@ impl Function {
         match &self.shape {
             Shape::Declared(decl) => decl.result(),
             Shape::Closure(closure) => closure.result(),
+            Shape::Library(..) => None,
         }
     }
 
     /// Whether it is made of equations: a parameter or the result declares axes. Such a function is traced, not interpreted.
     pub(crate) fn is_equations(&self) -> bool {
-        self.params().iter().any(|p| p.indices().is_some()) || self.result().is_some()
+        matches!(self.shape, Shape::Library(..))
+            || self.params().iter().any(|p| p.indices().is_some())
+            || self.result().is_some()
     }
 }
 

@@ -211,7 +211,7 @@ impl Interpreter {
             match builder.spawn_scoped(scope, || work(self)) {
                 Ok(thread) => match thread.join() {
                     Ok(result) => result,
-                    Err(panic) => std::panic::resume_unwind(panic),
+                    Err(panic) => Err(our_mistake(&*panic)),
                 },
                 Err(error) => {
                     let message = format!("there is no memory for a script's stack: {error}");
@@ -281,6 +281,14 @@ impl std::fmt::Debug for Interpreter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Interpreter({:?})", self.engine)
     }
+}
+
+/// The error that our own code is wrong. The script ends; whoever runs it goes on.
+#[cold]
+fn our_mistake(panic: &(dyn Any + Send)) -> Interrupt {
+    let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(|s| &**s));
+    let message = format!("this is a mistake in TensorLogic itself: {}", said.unwrap_or("a panic"));
+    Diagnostic::error_without_span(codes::RUN_FAILED, message).help("please report it with the script").into()
 }
 
 #[cold]

@@ -10,6 +10,8 @@ mod tensors;
 mod texts;
 mod world;
 
+pub use models::{generator_of, open_model};
+
 use tl_ir::Scalar;
 
 use super::builtin::{Builtin, Purity};

@@ -51,7 +51,7 @@ pub(super) const TABLE: &[Builtin] = &[
         "rope",
         "x, position, theta = 10000",
         Pure,
-        "Rotates pairs along the last axis by angles that grow with the position.",
+        "Rotates pairs along the last axis by angles that grow with the position (one, or one a row).",
         rope,
     ),
     row("silu", "x", Pure, "`x · sigmoid(x)`, place by place.", silu),
@@ -164,8 +164,12 @@ fn rms_norm(context: &mut Context<'_>, arguments: Arguments) -> Result<Value, Ca
 }
 
 fn rope(context: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
-    let (position, theta) = (arguments.number(1)?, arguments.number_or(2, 10_000.0)?);
-    context.call_library("rope", vec![arguments.tensor(0)?.into(), position.into(), theta.into()])
+    let theta = arguments.number_or(2, 10_000.0)?;
+    let positions = match arguments.value(1) {
+        number @ Value::Number(_) => number,
+        _ => arguments.tensor(1)?.into(),
+    };
+    context.call_library("rope", vec![arguments.tensor(0)?.into(), positions, theta.into()])
 }
 
 fn silu(context: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
@@ -203,7 +207,8 @@ fn print_top_k(context: &mut Context<'_>, arguments: Arguments) -> Result<Value,
     for (at, value) in top {
         let token =
             tokenizer.as_ref().map(|t| format!("  {}", t.token_display(at as u32))).unwrap_or_default();
-        _ = writeln!(out, "{at:>width$}  {:>9.4}{token}", value);
+        let value = if value.is_finite() { format!("{value:.4}") } else { format::element(f64::from(value)) };
+        _ = writeln!(out, "{at:>width$}  {value:>9}{token}");
     }
     context.print(&out);
     Ok(Value::Unit)
