@@ -65,7 +65,7 @@ pub struct Program {
     pub tok: NodeId,
     seed: u32,
     /// The type of matrices, as tensors of a file; literals if there is none.
-    weights: Option<DType>,
+    pub weights: Option<DType>,
 }
 
 impl Program {
