@@ -7,7 +7,7 @@ use std::ops::Range;
 use tl_exec::kernel::{Attention, Dim, Plan};
 
 use super::{Bracket, Machine, state};
-use crate::kernels::attention::{Attend, CHUNK, chunks, partial_len, write_result};
+use crate::kernels::attention::{Attend, CHUNK, chunks, partial_len, span, write_result};
 use crate::kernels::tape::{Buffers, Window};
 use crate::simd::LANES;
 
@@ -74,7 +74,10 @@ impl Machine {
                 let block = first..rows.end.min(first + rows_of_part(attention));
                 let position = window.stream - (rows.end - first);
                 let all = chunks(attention, position..position + block.len());
-                cost += attention.heads * block.len() * attention.queries * all.len() * CHUNK / 2;
+                cost += attention.heads
+                    * block.len()
+                    * attention.queries
+                    * span(attention, position + block.len() - 1).len();
                 for head in 0..attention.heads {
                     let part = Part {
                         sequence,
@@ -102,7 +105,7 @@ impl Machine {
         }
         self.partials.grow(partials);
         let to = Partials(self.partials.as_mut_ptr());
-        let cost = cost / LANES * (attention.key_width + attention.value_width) / 8;
+        let cost = cost * ((attention.key_width + attention.value_width) / LANES * 2 + 4);
         self.fork(parts.len(), cost, &|part, worker| {
             let part = &parts[part];
             let stores = state(bracket, part.sequence).stores();

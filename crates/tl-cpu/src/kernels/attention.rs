@@ -25,11 +25,13 @@ use crate::aligned::Aligned;
 use crate::simd::{LANES, Simd, SimdFn};
 
 /// Positions that are taken together.
-pub(crate) const CHUNK: usize = 256;
+pub(crate) const CHUNK: usize = 128;
 /// Scores of a query: a chunk, and room for the rest of its last vector.
 const SCORES: usize = CHUNK + LANES;
 /// Positions whose keys or values are used for all queries before the next ones are; a page has a multiple.
 const BLOCK: usize = 8;
+/// How many positions ahead memory is asked for rows: a head's part of them lies too far apart for the processor to foresee.
+const AHEAD: usize = 3 * BLOCK;
 
 /// What the queries of one head over one range of positions give.
 pub(crate) struct Attend<'a> {
@@ -90,7 +92,7 @@ pub(crate) fn partial_len(attention: &Attention) -> usize {
 }
 
 /// The positions that a row reads.
-fn span(attention: &Attention, position: usize) -> Range<usize> {
+pub(crate) fn span(attention: &Attention, position: usize) -> Range<usize> {
     let position = position as i64;
     let first = attention.window.0.map_or(0, |lo| (position + lo).max(0));
     let last = (position + attention.window.1 + 1).max(first);
@@ -122,7 +124,10 @@ impl SimdFn for Attend<'_> {
             }
             for chunk in self.chunks.clone() {
                 let chunk = chunk * CHUNK..(chunk + 1) * CHUNK;
+                let first = self.union(&chunk).start / BLOCK * BLOCK;
+                (first..first + AHEAD).step_by(BLOCK).for_each(|t| self.ask_for_keys(s, t));
                 self.score(s, chunk.clone());
+                (first..first + AHEAD).step_by(BLOCK).for_each(|t| self.ask_for_values(s, t));
                 self.weigh(s, chunk.clone());
                 self.add_values(s, chunk.clone());
                 for query in 0..queries {
@@ -144,10 +149,10 @@ impl Attend<'_> {
         [self.rows.start + query / per_row, self.head, query % per_row]
     }
 
-    /// The part of the chunk that a query reads.
+    /// The part of the chunk that the queries of a row read.
     #[inline(always)]
-    fn part(&self, query: usize, chunk: &Range<usize>) -> Range<usize> {
-        let span = span(self.attention, self.position + query / self.attention.queries);
+    fn part(&self, row: usize, chunk: &Range<usize>) -> Range<usize> {
+        let span = span(self.attention, self.position + row);
         let start = span.start.max(chunk.start);
         start..span.end.min(chunk.end).max(start)
     }
@@ -171,10 +176,29 @@ impl Attend<'_> {
         }
     }
 
+    /// Asks for the keys of a block.
+    #[inline(always)]
+    fn ask_for_keys<S: Simd>(&self, s: S, block: usize) {
+        let keys = &self.attention.key;
+        ask_for(s, self.keys, block, self.head * keys.head_stride, self.attention.key_width * keys.stride);
+    }
+
+    /// Asks for the values of a block.
+    #[inline(always)]
+    fn ask_for_values<S: Simd>(&self, s: S, block: usize) {
+        let values = &self.attention.value;
+        ask_for(
+            s,
+            self.values,
+            block,
+            self.head * values.head_stride,
+            self.attention.value_width * values.stride,
+        );
+    }
+
     /// The positions that at least one query reads.
     fn union(&self, chunk: &Range<usize>) -> Range<usize> {
-        let last = (self.rows.len() * self.attention.queries).saturating_sub(1);
-        let (first, last) = (self.part(0, chunk), self.part(last, chunk));
+        let (first, last) = (self.part(0, chunk), self.part(self.rows.len() - 1, chunk));
         first.start.min(last.start)..first.end.max(last.end)
     }
 
@@ -186,6 +210,7 @@ impl Attend<'_> {
         let mut block = all.start / BLOCK * BLOCK;
         while block < all.end {
             let part = block.max(all.start)..all.end.min(block + BLOCK);
+            self.ask_for_keys(s, block + AHEAD);
             let (keys, stride) = rows(
                 self.keys,
                 part.clone(),
@@ -194,19 +219,21 @@ impl Attend<'_> {
                 self.attention.key_width,
                 &mut self.memory.rows,
             );
-            for query in 0..self.rows.len() * self.attention.queries {
-                let span = self.part(query, &chunk);
-                if span.start >= part.end || span.end <= part.start {
+            for row in 0..self.rows.len() {
+                let own = self.part(row, &chunk);
+                if own.start >= part.end || own.end <= part.start {
                     continue;
                 }
-                let q = self.memory.queries[query * vectors * LANES..].as_ptr();
-                let to = self.memory.scores[query * SCORES + part.start - chunk.start..].as_mut_ptr();
-                // SAFETY: The rows of `part` stand at `keys`, and the scores have room for them.
-                unsafe {
-                    match vectors {
-                        4 => dots::<S, 4>(s, q, keys, stride, 4, part.len(), to),
-                        8 => dots::<S, 8>(s, q, keys, stride, 8, part.len(), to),
-                        _ => dots::<S, 0>(s, q, keys, stride, vectors, part.len(), to),
+                for query in row * self.attention.queries..(row + 1) * self.attention.queries {
+                    let q = self.memory.queries[query * vectors * LANES..].as_ptr();
+                    let to = self.memory.scores[query * SCORES + part.start - chunk.start..].as_mut_ptr();
+                    // SAFETY: The rows of `part` stand at `keys`, and the scores have room for them.
+                    unsafe {
+                        match vectors {
+                            4 => dots::<S, 4>(s, q, keys, stride, 4, part.len(), to),
+                            8 => dots::<S, 8>(s, q, keys, stride, 8, part.len(), to),
+                            _ => dots::<S, 0>(s, q, keys, stride, vectors, part.len(), to),
+                        }
                     }
                 }
             }
@@ -219,7 +246,7 @@ impl Attend<'_> {
     unsafe fn weigh<S: Simd>(&mut self, s: S, chunk: Range<usize>) {
         let len = partial_len(self.attention);
         for query in 0..self.rows.len() * self.attention.queries {
-            let part = self.part(query, &chunk);
+            let part = self.part(query / self.attention.queries, &chunk);
             let scores = self.memory.scores[query * SCORES + part.start - chunk.start..].as_mut_ptr();
             let mut from = scores.cast_const();
             if let (Some(map), false) = (&self.attention.map, part.is_empty()) {
@@ -268,6 +295,7 @@ impl Attend<'_> {
         let mut block = all.start / BLOCK * BLOCK;
         while block < all.end {
             let part = block.max(all.start)..all.end.min(block + BLOCK);
+            self.ask_for_values(s, block + AHEAD);
             let (values, stride) = rows(
                 self.values,
                 part.clone(),
@@ -276,26 +304,18 @@ impl Attend<'_> {
                 self.attention.value_width,
                 &mut self.memory.rows,
             );
-            for query in 0..queries {
-                let own = self.part(query, &chunk);
+            for row in 0..self.rows.len() {
+                let own = self.part(row, &chunk);
                 let (start, end) = (own.start.max(part.start), own.end.min(part.end));
                 if start >= end {
                     continue;
                 }
-                let weights = self.memory.scores[query * SCORES + start - chunk.start..].as_ptr();
-                let to = self.memory.chunk[query * len..].as_mut_ptr();
                 let values = values.wrapping_add((start - part.start) * stride);
-                // SAFETY: The rows of `part` stand at `values`, the weights of the query's part in its scores.
-                unsafe {
-                    match width / LANES {
-                        4 => accumulate::<S, 4>(s, weights, values, stride, end - start, to),
-                        vectors => {
-                            for v in 0..vectors {
-                                let (values, to) = (values.wrapping_add(v * LANES), to.add(v * LANES));
-                                accumulate::<S, 1>(s, weights, values, stride, end - start, to);
-                            }
-                        }
-                    }
+                for query in row * self.attention.queries..(row + 1) * self.attention.queries {
+                    let weights = self.memory.scores[query * SCORES + start - chunk.start..].as_ptr();
+                    let to = self.memory.chunk[query * len..].as_mut_ptr();
+                    // SAFETY: The rows of `part` stand at `values`, the weights of the query's part in its scores.
+                    unsafe { accumulate_row(s, weights, values, stride, end - start, to, width / LANES) };
                 }
             }
             block += BLOCK;
@@ -372,6 +392,17 @@ pub(crate) fn run_join<S: Simd>(total: &mut [f32], chunk: &[f32]) {
     unsafe { S::assume() }.vectorize(Join(total, chunk));
 }
 
+/// Asks for elements `from..from + len` of the rows of a block, if there are any.
+#[inline(always)]
+fn ask_for<S: Simd>(s: S, store: &Store, block: usize, from: usize, len: usize) {
+    let stored = store.rows_from(block);
+    for row in stored.chunks_exact(store.width().max(1)).take(BLOCK) {
+        for at in (from..from + len).step_by(LANES) {
+            s.prefetch(row.as_ptr().wrapping_add(at).cast());
+        }
+    }
+}
+
 /// Where the rows of a head at positions `part`, all of one page, stand, as whole vectors: in the store, or copied.
 #[inline(always)]
 fn rows(
@@ -434,6 +465,36 @@ unsafe fn dots<S: Simd, const N: usize>(
                 *to.add(t) = s.sum(dot(t));
             }
         }
+    }
+}
+
+/// `to += Σ_t weights[t] · values[t]` over a row of vectors.
+///
+/// # Safety
+/// As for [`accumulate`].
+#[inline(always)]
+unsafe fn accumulate_row<S: Simd>(
+    s: S,
+    weights: *const f32,
+    values: *const f32,
+    stride: usize,
+    count: usize,
+    to: *mut f32,
+    vectors: usize,
+) {
+    let mut v = 0;
+    while v < vectors {
+        let n = if vectors - v >= 4 { 4 } else { 1 };
+        // SAFETY: The caller vouches for the vectors.
+        unsafe {
+            let (values, to) = (values.add(v * LANES), to.add(v * LANES));
+            if n == 4 {
+                accumulate::<S, 4>(s, weights, values, stride, count, to);
+            } else {
+                accumulate::<S, 1>(s, weights, values, stride, count, to);
+            }
+        }
+        v += n;
     }
 }
 
