@@ -105,7 +105,10 @@ pub fn resolve(path: &str, from: &str) -> Result<String, LoadError> {
         return outside("it has a scheme or a drive");
     }
     let folder = from.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let mut parts: Vec<&str> = folder.split('/').filter(|p| !p.is_empty()).collect();
+    let mut parts: Vec<&str> = folder.split('/').filter(|p| !matches!(*p, "" | ".")).collect();
+    if from.starts_with('/') || parts.contains(&"..") {
+        return outside("the file that names it is outside itself");
+    }
     for part in path.split('/') {
         match part {
             "" | "." => {}
@@ -162,6 +165,21 @@ impl DiskLoader {
     /// Files below `root`, and no others.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         DiskLoader { root: root.into(), open: false }
+    }
+
+    /// A loader for a program in a file, and the program's name in it. The root is the folder that the program is run from, if the
+    /// program lies in that, else the program's own.
+    ///
+    /// # Errors
+    /// When the program's folder, or the current one, is not there.
+    pub fn for_program(file: &Path) -> std::io::Result<(DiskLoader, String)> {
+        let parent = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let (folder, current) = (parent.canonicalize()?, std::env::current_dir()?.canonicalize()?);
+        let root = if folder.starts_with(&current) { current } else { folder.clone() };
+        let below = folder.strip_prefix(&root).unwrap_or(Path::new(""));
+        let name = below.join(file.file_name().unwrap_or_default());
+        let name = name.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/");
+        Ok((DiskLoader::new(root), name))
     }
 
     /// Files anywhere; relative paths begin at `root`.

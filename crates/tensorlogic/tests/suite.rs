@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tensorlogic::error::Error;
 use tensorlogic::interpreter::CapturedHost;
 use tensorlogic::loader::{DiskLoader, LoadError, Loader, MemoryLoader};
-use tensorlogic::{Engine, Interpreter};
+use tensorlogic::{Engine, Interpreter, Program};
 use tl_syntax::{Diagnostic, SourceMap};
 
 /// What a run gave: what it printed, and what was found wrong, as the comments write it.
@@ -87,11 +87,23 @@ fn check(file: &Path, update: bool) -> Result<(), String> {
     } else if first != expected {
         return Err(difference("the CPU backend", &expected, &first));
     }
+    check_without_running(file, &text, &first)?;
     for (name, engine) in [("the scalar backend", Engine::scalar()), ("the reference", Engine::reference())] {
         let other = run(file, &text, engine);
         if other != first {
             return Err(difference(name, &first, &other));
         }
+    }
+    Ok(())
+}
+
+/// The checker has no objection to a program that runs.
+fn check_without_running(file: &Path, text: &str, outcome: &Outcome) -> Result<(), String> {
+    let name = file.file_name().unwrap().to_string_lossy();
+    let program = Program::check(&name, text, &DiskLoader::new(file.parent().unwrap()));
+    let runs = !outcome.findings.iter().any(|f| f.starts_with("Error: "));
+    if runs && program.has_errors() {
+        return Err(format!("it runs, but the checker says\n{}", program.diagnostics()));
     }
     Ok(())
 }

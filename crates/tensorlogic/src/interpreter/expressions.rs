@@ -200,9 +200,16 @@ impl Interpreter {
             Expr::Power(power) => power.operands().any(|e| self.is_equation(&e)),
             Expr::Neg(negation) => negation.operand().is_some_and(|e| self.is_equation(&e)),
             Expr::Paren(paren) => paren.inner().is_some_and(|e| self.is_equation(&e)),
-            Expr::Call(call) => call.axes().is_some(),
+            Expr::Call(call) => {
+                call.axes().is_some() && call.name().is_some_and(|n| self.is_reduction(n.as_str()))
+            }
             _ => false,
         }
+    }
+
+    /// Whether `name[i](…)` is a reduction, and not a call of an element of a list.
+    fn is_reduction(&self, name: &str) -> bool {
+        self.environment.get(name).is_none() && !self.equations.defines(name)
     }
 
     fn is_indexable(&self, name: &str) -> bool {

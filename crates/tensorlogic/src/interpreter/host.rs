@@ -18,7 +18,7 @@ pub trait Host: Send {
     /// Seconds since some fixed moment.
     fn seconds(&self) -> f64;
 
-    /// A warning that is no part of the script's output.
+    /// Shows a warning that is no part of the script's output: whole lines that say themselves that they are one.
     fn warn(&mut self, text: &str);
 
     /// Set when the script is to stop.

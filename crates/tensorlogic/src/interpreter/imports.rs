@@ -14,19 +14,22 @@ use crate::loader::{LoadError, resolve};
 #[derive(Debug, Default)]
 pub(super) struct Imports {
     done: HashSet<String>,
+    /// The program itself: what paths in it are relative to.
+    main: String,
     /// The files whose import is going on, outermost first.
     going_on: Vec<String>,
 }
 
 impl Imports {
-    /// The file that is running: what paths are relative to. Empty for the program itself.
+    /// The file that is running: what paths are relative to.
     pub fn current(&self) -> &str {
-        self.going_on.last().map_or("", String::as_str)
+        self.going_on.last().unwrap_or(&self.main)
     }
 
-    /// Forgets the imports that an error ended.
-    pub fn unwind(&mut self) {
+    /// Says that a program of this name begins to run.
+    pub fn begin(&mut self, main: &str) {
         self.going_on.clear();
+        main.clone_into(&mut self.main);
     }
 
     /// A path as a person at a terminal means it, without rules: absolute, or relative to the file that names it.
@@ -43,6 +46,9 @@ impl Interpreter {
         let Some(literal) = statement.path() else { return Ok(()) };
         let (written, span) = (literal.value(), literal.span());
         let path = self.import_path(&written).map_err(|e| not_loaded(&e, span))?;
+        if path == self.imports.main {
+            return Err(circle(&self.imports.going_on, &path, span));
+        }
         if let Some(at) = self.imports.going_on.iter().position(|p| *p == path) {
             return Err(circle(&self.imports.going_on[at..], &path, span));
         }

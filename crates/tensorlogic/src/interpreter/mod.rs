@@ -197,9 +197,9 @@ impl Interpreter {
     fn run_added(&mut self, source: tl_syntax::Source) -> Result<Value, Error> {
         (self.steps, self.depth, self.calls) = (0, 0, 0);
         self.warnings.clear();
+        self.imports.begin(source.name());
         let result = self.on_a_large_stack(|interpreter| interpreter.run_source(&source, true));
         self.environment.unwind();
-        self.imports.unwind();
         result.map_err(|interrupt| self.program_error(interrupt.into_diagnostics()))
     }
 
