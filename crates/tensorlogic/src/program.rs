@@ -14,6 +14,7 @@ use tl_syntax::ast::Stmt;
 use tl_syntax::{Diagnostic, Source, SourceId, SourceMap, codes};
 
 use crate::error::{Diagnostics, Error};
+use crate::interpreter::builtins;
 use crate::library::{self, LibraryFile};
 use crate::loader::{Loader, MemoryLoader, resolve};
 use crate::model::Model;
@@ -160,6 +161,17 @@ impl tl_sema::Importer for Importer<'_> {
         let bytes = self.loader.read(&path).map_err(|e| e.to_string())?;
         self.sources.add_bytes(&*path, &bytes).map_err(|e| e.to_string())
     }
+
+    fn is_of_scripts(&self, name: &str) -> bool {
+        is_of_scripts(name)
+    }
+}
+
+/// Whether a builtin is one that equations can't call. Crates above may have added some that are not known here: a name that
+/// nothing else explains is left to the interpreter.
+fn is_of_scripts(name: &str) -> bool {
+    let of_equations = tl_sema::builtins::names().any(|known| known == name);
+    !of_equations && builtins::all().any(|builtin| builtin.name == name)
 }
 
 /// The functions of the standard library, and what is wrong with them (nothing).

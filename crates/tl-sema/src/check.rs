@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tl_ir::stream::{self, Violation, ViolationKind};
-use tl_syntax::ast::{self, Stmt};
+use tl_syntax::ast::{self, AstNode, Stmt};
 use tl_syntax::{Diagnostic, Source, SourceId, Span, SyntaxKind, codes};
 
 use crate::argument::{Argument, Limits, Scope};
@@ -30,6 +30,12 @@ pub trait Importer {
     /// # Errors
     /// Why there is no such file, or why it may not be read, in one sentence without a full stop.
     fn import(&mut self, path: &str, from: &Source) -> Result<Source, String>;
+
+    /// Whether a function is one that scripts alone can call. `X = f(…)` with such an `f` gives `X` a value when somebody reads it;
+    /// it is no equation.
+    fn is_of_scripts(&self, _name: &str) -> bool {
+        false
+    }
 }
 
 /// A program and everything that was found.
@@ -114,6 +120,10 @@ impl Checker<'_> {
         match stmt {
             Stmt::Fn(decl) => self.define(decl),
             Stmt::Import(import) => self.import(source, import),
+            Stmt::Equation(equation) if self.is_scripted(equation) => {
+                self.script.variables.extend(equation.name().map(|name| name.as_str().into()));
+                self.bindings(stmt);
+            }
             Stmt::Equation(equation) => {
                 let found = self.script.definitions.add_equation(equation);
                 self.diagnostics.extend(found);
@@ -135,6 +145,16 @@ impl Checker<'_> {
             }
             _ => self.bindings(stmt),
         }
+    }
+
+    /// Whether the right side of an equation without indices calls a function that scripts alone can call.
+    fn is_scripted(&self, equation: &ast::Equation) -> bool {
+        let bare = equation.indexed().is_none() && equation.args().is_none();
+        let Some(rhs) = equation.rhs().filter(|_| bare) else { return false };
+        let calls = rhs.syntax().descendants().filter_map(ast::CallExpr::cast).filter(|call| call.axes().is_none());
+        calls.filter_map(|call| call.name()).any(|name| {
+            self.program.function(name.as_str()).is_none() && self.importer.is_of_scripts(name.as_str())
+        })
     }
 
     /// The variables that a statement and everything in it binds.
@@ -199,8 +219,10 @@ impl Checker<'_> {
                 let (graph, found) = tracer.into_parts();
                 (traced, graph, found)
             });
-            // A recursion may run along a stream, which needs no beginning, if the function is called with one.
-            let certain = |d: &Diagnostic| function.is_generator() || d.code != codes::NO_BEGINNING;
+            // A recursion may run along a stream, which needs no beginning, if the function is called with one; and one whose
+            // condition is not known does not end here.
+            let doubtful = [codes::NO_BEGINNING, codes::TOO_MANY_STEPS];
+            let certain = |d: &Diagnostic| function.is_generator() || !doubtful.contains(&d.code);
             self.diagnostics.extend(found.into_iter().filter(certain));
             if traced
                 && function.is_generator()
