@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Simd, SimdFn};
+use super::{RowStep, Simd, SimdFn};
 
 /// A proof that the processor has AVX2, FMA and F16C.
 #[derive(Clone, Copy, Debug)]
@@ -34,10 +34,10 @@ fn first_lanes(n: usize) -> __m256i {
 /// 16 bytes of each row can be read.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn transpose8x4(p: *const u8, stride: usize) -> [__m256i; 4] {
+unsafe fn transpose8x4(p: *const u8, step: RowStep) -> [__m256i; 4] {
     // SAFETY: The caller vouches for 16 bytes of rows 0..8.
     let rows = unsafe {
-        let row = |r: usize| _mm_loadu_si128(p.add(r * stride).cast());
+        let row = |r: usize| _mm_loadu_si128(step.row(p, r).cast());
         [
             _mm256_set_m128i(row(4), row(0)),
             _mm256_set_m128i(row(5), row(1)),
@@ -63,9 +63,9 @@ unsafe fn transpose8x4(p: *const u8, stride: usize) -> [__m256i; 4] {
 /// 4 bytes of each row can be read.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn words8(p: *const u8, stride: usize) -> __m256i {
+unsafe fn words8(p: *const u8, step: RowStep) -> __m256i {
     // SAFETY: The caller vouches for 4 bytes of rows 0..8.
-    let w = |row: usize| unsafe { p.add(row * stride).cast::<i32>().read_unaligned() };
+    let w = |row: usize| unsafe { step.row(p, row).cast::<i32>().read_unaligned() };
     _mm256_setr_epi32(w(0), w(1), w(2), w(3), w(4), w(5), w(6), w(7))
 }
 
@@ -75,9 +75,9 @@ unsafe fn words8(p: *const u8, stride: usize) -> __m256i {
 /// 2 bytes of each row can be read.
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
-unsafe fn halves8(p: *const u8, stride: usize) -> __m256 {
+unsafe fn halves8(p: *const u8, step: RowStep) -> __m256 {
     // SAFETY: The caller vouches for 2 bytes of rows 0..8.
-    let h = |row: usize| unsafe { p.add(row * stride).cast::<i16>().read_unaligned() };
+    let h = |row: usize| unsafe { step.row(p, row).cast::<i16>().read_unaligned() };
     _mm256_cvtph_ps(_mm_setr_epi16(h(0), h(1), h(2), h(3), h(4), h(5), h(6), h(7)))
 }
 
@@ -134,6 +134,7 @@ impl Simd for Avx2 {
     type H = __m256;
     const NAME: &'static str = "avx2";
     const TILE_ROWS: usize = 4;
+    const INT_CHAINS: usize = 1;
 
     fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx2")
@@ -316,22 +317,22 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn columns4(self, p: *const u8, stride: usize) -> [I; 4] {
+    unsafe fn columns4(self, p: *const u8, step: RowStep) -> [I; 4] {
         // SAFETY: The caller vouches for 16 bytes of 16 rows.
-        let (a, b) = unsafe { (transpose8x4(p, stride), transpose8x4(p.add(8 * stride), stride)) };
+        let (a, b) = unsafe { (transpose8x4(p, step), transpose8x4(step.row(p, 8), step)) };
         [[a[0], b[0]], [a[1], b[1]], [a[2], b[2]], [a[3], b[3]]]
     }
 
     #[inline(always)]
-    unsafe fn column(self, p: *const u8, stride: usize) -> I {
+    unsafe fn column(self, p: *const u8, step: RowStep) -> I {
         // SAFETY: The caller vouches for 4 bytes of 16 rows.
-        unsafe { [words8(p, stride), words8(p.add(8 * stride), stride)] }
+        unsafe { [words8(p, step), words8(step.row(p, 8), step)] }
     }
 
     #[inline(always)]
-    unsafe fn column_f16(self, p: *const u8, stride: usize) -> F {
+    unsafe fn column_f16(self, p: *const u8, step: RowStep) -> F {
         // SAFETY: The caller vouches for 2 bytes of 16 rows.
-        unsafe { [halves8(p, stride), halves8(p.add(8 * stride), stride)] }
+        unsafe { [halves8(p, step), halves8(step.row(p, 8), step)] }
     }
 
     #[inline(always)]

@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Simd, SimdFn};
+use super::{RowStep, Simd, SimdFn};
 
 /// A proof that the processor has AVX-512 F, BW, DQ, VL and VNNI.
 #[derive(Clone, Copy, Debug)]
@@ -26,15 +26,15 @@ fn first_lanes(n: usize) -> M {
     (1u16 << n).wrapping_sub(1)
 }
 
-/// The first 16 bytes of the rows 0, 4, 8 and 12 after `p`, in the four quarters.
+/// The first 16 bytes of the rows 0, 4, 8 and 12 after row `first`, in the four quarters.
 ///
 /// # Safety
 /// 16 bytes of each of those rows can be read.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn quarters(p: *const u8, stride: usize) -> __m512i {
+unsafe fn quarters(p: *const u8, step: RowStep, first: usize) -> __m512i {
     // SAFETY: The caller vouches for 16 bytes of the four rows.
-    let row = |r: usize| unsafe { _mm_loadu_si128(p.add(r * stride).cast()) };
+    let row = |r: usize| unsafe { _mm_loadu_si128(step.row(p, first + r).cast()) };
     let low = _mm512_castsi128_si512(row(0));
     let low = _mm512_inserti32x4::<1>(low, row(4));
     _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(low, row(8)), row(12))
@@ -69,6 +69,7 @@ impl Simd for Avx512 {
     type H = __m256;
     const NAME: &'static str = "avx512vnni";
     const TILE_ROWS: usize = 8;
+    const INT_CHAINS: usize = 2;
 
     fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx2")
@@ -214,11 +215,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn columns4(self, p: *const u8, stride: usize) -> [I; 4] {
+    unsafe fn columns4(self, p: *const u8, step: RowStep) -> [I; 4] {
         // SAFETY: The caller vouches for 16 bytes of 16 rows; the token proves that the processor has the instructions.
         unsafe {
-            let (a, b) = (quarters(p, stride), quarters(p.add(stride), stride));
-            let (c, d) = (quarters(p.add(2 * stride), stride), quarters(p.add(3 * stride), stride));
+            let (a, b) = (quarters(p, step, 0), quarters(p, step, 1));
+            let (c, d) = (quarters(p, step, 2), quarters(p, step, 3));
             let (t0, t1) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
             let (t2, t3) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
             [
@@ -231,9 +232,9 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn column(self, p: *const u8, stride: usize) -> I {
+    unsafe fn column(self, p: *const u8, step: RowStep) -> I {
         // SAFETY: The caller vouches for 4 bytes of 16 rows.
-        let w = |row: usize| unsafe { p.add(row * stride).cast::<i32>().read_unaligned() };
+        let w = |row: usize| unsafe { step.row(p, row).cast::<i32>().read_unaligned() };
         // SAFETY: The token proves that the processor has the instructions.
         unsafe {
             _mm512_setr_epi32(
@@ -258,9 +259,9 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn column_f16(self, p: *const u8, stride: usize) -> F {
+    unsafe fn column_f16(self, p: *const u8, step: RowStep) -> F {
         // SAFETY: The caller vouches for 2 bytes of 16 rows.
-        let h = |row: usize| unsafe { p.add(row * stride).cast::<i16>().read_unaligned() };
+        let h = |row: usize| unsafe { step.row(p, row).cast::<i16>().read_unaligned() };
         // SAFETY: The token proves that the processor has the instructions.
         unsafe {
             _mm512_cvtph_ps(_mm256_setr_epi16(

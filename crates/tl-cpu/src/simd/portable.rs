@@ -4,7 +4,7 @@
 
 #![expect(unsafe_code, reason = "loads and stores go through pointers")]
 
-use super::{LANES, Simd, SimdFn};
+use super::{LANES, RowStep, Simd, SimdFn};
 
 /// Plain Rust. Every processor has it.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +76,7 @@ impl Simd for Portable {
     type H = [f32; 8];
     const NAME: &'static str = "portable";
     const TILE_ROWS: usize = 4;
+    const INT_CHAINS: usize = 1;
 
     fn detect() -> Option<Self> {
         Some(Self)
@@ -334,22 +335,22 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn columns4(self, p: *const u8, stride: usize) -> [I; 4] {
+    unsafe fn columns4(self, p: *const u8, step: RowStep) -> [I; 4] {
         // SAFETY: The caller vouches for 16 bytes of each row.
-        let word = |row, c| unsafe { p.add(row * stride + 4 * c).cast::<[u8; 4]>().read() };
+        let word = |row, c| unsafe { step.row(p, row).add(4 * c).cast::<[u8; 4]>().read() };
         std::array::from_fn(|c| std::array::from_fn(|row| i32::from_le_bytes(word(row, c))))
     }
 
     #[inline(always)]
-    unsafe fn column(self, p: *const u8, stride: usize) -> I {
+    unsafe fn column(self, p: *const u8, step: RowStep) -> I {
         // SAFETY: The caller vouches for 4 bytes of each row.
-        std::array::from_fn(|row| i32::from_le_bytes(unsafe { p.add(row * stride).cast::<[u8; 4]>().read() }))
+        std::array::from_fn(|row| i32::from_le_bytes(unsafe { step.row(p, row).cast::<[u8; 4]>().read() }))
     }
 
     #[inline(always)]
-    unsafe fn column_f16(self, p: *const u8, stride: usize) -> F {
+    unsafe fn column_f16(self, p: *const u8, step: RowStep) -> F {
         // SAFETY: The caller vouches for 2 bytes of each row.
-        std::array::from_fn(|row| f16_to_f32(unsafe { read_u16(p.add(row * stride)) }))
+        std::array::from_fn(|row| f16_to_f32(unsafe { read_u16(step.row(p, row)) }))
     }
 
     #[inline(always)]

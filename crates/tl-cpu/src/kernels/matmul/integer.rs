@@ -21,12 +21,16 @@ use std::ops::Range;
 use super::activations::{GROUP, GroupMeta, QuantizedRows};
 use super::formats::{Format, SLOTS, Sink};
 use crate::aligned::Aligned;
-use crate::simd::{LANES, Simd, SimdFn};
+use crate::simd::{LANES, RowStep, Simd, SimdFn, opaque_pointer};
 
 /// Words of pairs in a group.
 const PAIRS: usize = GROUP / 2;
 /// Groups that are unpacked before they are multiplied: 512 values of 16 rows, 16 KiB.
 const PANEL: usize = 16;
+/// Pairs that are multiplied in one turn of the innermost loop.
+const UNROLLED: usize = 4;
+/// The most chains that an instruction set asks for.
+const MAX_CHAINS: usize = 2;
 /// Rows of activations that are multiplied by all weights of a call before the next are: they stay in the second cache.
 const ROW_BLOCK: usize = 64;
 
@@ -207,6 +211,8 @@ struct Multiply<S: Simd, Fmt> {
     /// The activations of the block.
     x: *const i32,
     meta: *const GroupMeta,
+    /// What will be read next, after this tile.
+    ahead: *const u8,
     int: [S::I; SLOTS],
     acc: [S::F; 2],
     format: PhantomData<Fmt>,
@@ -230,6 +236,11 @@ impl<S: Simd, Fmt: Format> Sink<S> for Multiply<S, Fmt> {
     fn finish(&mut self, group: usize, slot: usize, half: usize, scale: S::F, min: S::F) {
         // SAFETY: There is a `GroupMeta` for every group of the block.
         let meta = unsafe { &*self.meta.add(group) };
+        let share = LANES * Fmt::BYTES / (Fmt::BLOCK / GROUP * Fmt::HALVES);
+        for line in (0..share).step_by(64) {
+            self.s.prefetch(self.ahead.wrapping_add(line));
+        }
+        self.ahead = self.ahead.wrapping_add(share);
         let int = std::mem::replace(&mut self.int[slot], self.s.splat_i(0));
         self.acc[half] = extend::<S, Fmt>(self.s, int, meta, half, (scale, min), self.acc[half]);
     }
@@ -258,24 +269,23 @@ unsafe fn one_row<S: Simd, Fmt: Format>(
     let mut at = columns.start;
     while at < columns.end {
         let tile = weights.tile(at, columns.end);
+        let step = RowStep::new(tile.stride);
         let zero = s.splat(0.0);
         let mut sink = Multiply::<S, Fmt> {
             s,
             x: x.pairs(row),
             meta: x.meta(row),
+            ahead: tile.data.wrapping_add(LANES * tile.stride),
             int: [s.splat_i(0); SLOTS],
             acc: [zero; 2],
             format: PhantomData,
         };
-        let mut ahead = tile.data.wrapping_add(LANES * tile.stride);
-        for block in 0..blocks {
-            for line in (0..LANES * Fmt::BYTES).step_by(64) {
-                s.prefetch(ahead.wrapping_add(line));
-            }
-            ahead = ahead.wrapping_add(LANES * Fmt::BYTES);
+        let mut data = tile.data;
+        for _ in 0..blocks {
             // SAFETY: Every row of the tile has `blocks` blocks, and so many groups have the activations.
             unsafe {
-                Fmt::unpack(s, tile.data.add(block * Fmt::BYTES), tile.stride, &mut sink);
+                Fmt::unpack(s, data, step, &mut sink);
+                data = opaque_pointer(data.wrapping_add(Fmt::BYTES));
                 sink.x = sink.x.add(Fmt::BLOCK / 2);
                 sink.meta = sink.meta.add(Fmt::BLOCK / GROUP);
             }
@@ -369,11 +379,12 @@ unsafe fn unpack_panel<S: Simd, Fmt: Format>(s: S, tile: Tile, panel: Range<usiz
         mins: scratch.mins.as_mut_ptr(),
         format: PhantomData,
     };
+    let step = RowStep::new(tile.stride);
     let per_block = Fmt::BLOCK / GROUP;
     for block in panel.start / per_block..panel.end / per_block {
         // SAFETY: The caller vouches for the block; the scratch has room for `PANEL` groups.
         unsafe {
-            Fmt::unpack(s, tile.data.add(block * Fmt::BYTES), tile.stride, &mut sink);
+            Fmt::unpack(s, tile.data.add(block * Fmt::BYTES), step, &mut sink);
             sink.pairs = sink.pairs.add(per_block * PAIRS * LANES);
             sink.scales = sink.scales.add(per_block * Fmt::HALVES * LANES);
             sink.mins = sink.mins.add(per_block * Fmt::HALVES * LANES);
@@ -476,11 +487,14 @@ unsafe fn multiply_rows<S: Simd, Fmt: Format, const R: usize>(
         for g in 0..panel.groups {
             for h in 0..Fmt::HALVES {
                 let at = g * PAIRS + h * per_half;
-                let mut int = [s.splat_i(0); R];
-                for p in at..at + per_half {
-                    let w = s.load_i(panel.pairs.add(p * LANES));
-                    for r in 0..R {
-                        int[r] = s.dot_pairs(int[r], w, s.splat_i(*pairs.add(r * row_pairs + p)));
+                let mut int = [[s.splat_i(0); R]; MAX_CHAINS];
+                for p in (at..at + per_half).step_by(UNROLLED) {
+                    for u in 0..UNROLLED {
+                        let w = s.load_i(panel.pairs.add((p + u) * LANES));
+                        let int = &mut int[u % S::INT_CHAINS];
+                        for r in 0..R {
+                            int[r] = s.dot_pairs(int[r], w, s.splat_i(*pairs.add(r * row_pairs + p + u)));
+                        }
                     }
                 }
                 let at = (g * Fmt::HALVES + h) * LANES;
@@ -488,7 +502,8 @@ unsafe fn multiply_rows<S: Simd, Fmt: Format, const R: usize>(
                 let min = if Fmt::MINS { s.load(panel.mins.add(at)) } else { zero };
                 for r in 0..R {
                     let meta = &*meta.add(r * row_meta + g);
-                    acc[r][h] = extend::<S, Fmt>(s, int[r], meta, h, (scale, min), acc[r][h]);
+                    let int = if S::INT_CHAINS == 1 { int[0][r] } else { s.add_i(int[0][r], int[1][r]) };
+                    acc[r][h] = extend::<S, Fmt>(s, int, meta, h, (scale, min), acc[r][h]);
                 }
             }
         }

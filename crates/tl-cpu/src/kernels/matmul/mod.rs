@@ -20,7 +20,7 @@ use formats::{iq4, k_quants, mxfp4, q4, q5, q8};
 pub use integer::Scratch;
 pub(crate) use integer::{Out, Rows};
 
-use crate::simd::{Simd, SimdFn};
+use crate::simd::Simd;
 
 /// Columns of a product of quantized weights: weights, columns, activations, which of their rows, result, scratch.
 ///

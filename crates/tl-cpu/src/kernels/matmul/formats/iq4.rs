@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "blocks are read through pointers")]
 
 use super::{Format, Sink, high_nibbles, low_nibbles};
-use crate::simd::Simd;
+use crate::simd::{RowStep, Simd};
 
 /// `scale: f16, nibbles: [u8; 16]`, value = scale · TABLE[nibble].
 #[derive(Clone, Copy)]
@@ -19,11 +19,11 @@ const TABLE: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38
 /// Hands over the group of 32 values whose nibbles are at `p`.
 ///
 /// # Safety
-/// 16 bytes can be read at `p + i · stride` for each `i` < 16.
+/// 16 bytes can be read at `p` in each row.
 #[inline(always)]
-unsafe fn looked_up<S: Simd, K: Sink<S>>(s: S, p: *const u8, stride: usize, group: usize, sink: &mut K) {
+unsafe fn looked_up<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, group: usize, sink: &mut K) {
     // SAFETY: The caller vouches for the bytes.
-    let words = unsafe { s.columns4(p, stride) };
+    let words = unsafe { s.columns4(p, step) };
     for (c, &word) in words.iter().enumerate() {
         sink.quad(group, 0, c, s.lookup(&TABLE, low_nibbles(s, word)));
         sink.quad(group, 0, c + 4, s.lookup(&TABLE, high_nibbles(s, word)));
@@ -36,11 +36,11 @@ impl Format for Iq4Nl {
     const SIGNED: bool = true;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, stride: usize, sink: &mut K) {
+    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
         // SAFETY: The caller vouches for the block.
         let scale = unsafe {
-            looked_up(s, p.add(2), stride, 0, sink);
-            s.column_f16(p, stride)
+            looked_up(s, p.add(2), step, 0, sink);
+            s.column_f16(p, step)
         };
         sink.finish(0, 0, 0, scale, scale);
     }
@@ -52,13 +52,13 @@ impl Format for Iq4Xs {
     const SIGNED: bool = true;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, stride: usize, sink: &mut K) {
+    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
         // SAFETY: The caller vouches for the block.
-        let (first, low) = unsafe { (s.column(p, stride), s.column(p.add(4), stride)) };
+        let (first, low) = unsafe { (s.column(p, step), s.column(p.add(4), step)) };
         let (d, high) = (s.low_f16(first), s.shr::<16>(first));
         for group in 0..8 {
             // SAFETY: The caller vouches for the block.
-            unsafe { looked_up(s, p.add(8 + 16 * group), stride, group, sink) };
+            unsafe { looked_up(s, p.add(8 + 16 * group), step, group, sink) };
             let low = s.and(s.shr_by(low, 4 * group as u32), s.splat_i(0xF));
             let high = s.shl::<4>(s.and(s.shr_by(high, 2 * group as u32), s.splat_i(0x3)));
             let scale = s.mul(d, s.to_f32(s.sub_i(s.or(low, high), s.splat_i(32))));

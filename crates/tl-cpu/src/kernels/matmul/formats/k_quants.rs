@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "blocks are read through pointers")]
 
 use super::{Format, Sink, byte, high_nibbles, low_nibbles};
-use crate::simd::Simd;
+use crate::simd::{RowStep, Simd};
 
 /// `scales: [u8; 16], values: [u8; 64], d: f16, dmin: f16`, value = d · (scale & 15) · bits − dmin · (scale >> 4).
 #[derive(Clone, Copy)]
@@ -28,6 +28,53 @@ pub(crate) struct Q5K;
 #[derive(Clone, Copy)]
 pub(crate) struct Q6K;
 
+/// Runs the block four times with a constant: counting loops of such size are not unrolled by themselves, and arrays that they index stay
+/// in memory.
+macro_rules! four {
+    ($i:ident => $body:block) => {{
+        {
+            const $i: usize = 0;
+            $body
+        }
+        {
+            const $i: usize = 1;
+            $body
+        }
+        {
+            const $i: usize = 2;
+            $body
+        }
+        {
+            const $i: usize = 3;
+            $body
+        }
+    }};
+}
+
+/// The scales and minima of two groups of Q4_K and Q5_K: bytes `at` and `at + 1` of a word each.
+#[inline(always)]
+fn scaled<S: Simd>(s: S, d: S::F, word: S::I, at: usize) -> [S::F; 2] {
+    [s.mul(d, byte(s, word, at)), s.mul(d, byte(s, word, at + 1))]
+}
+
+/// Some bits of one value and some of another.
+#[inline(always)]
+fn join<S: Simd>(s: S, (a, a_bits): (S::I, S::I), (b, b_bits): (S::I, S::I)) -> S::I {
+    s.or(s.and(a, a_bits), s.and(b, b_bits))
+}
+
+/// Byte `i` of each lane, signed, as `f32`.
+#[inline(always)]
+fn signed_byte<S: Simd>(s: S, word: S::I, i: usize) -> S::F {
+    let high = match i {
+        0 => s.shl::<24>(word),
+        1 => s.shl::<16>(word),
+        2 => s.shl::<8>(word),
+        _ => word,
+    };
+    s.to_f32(s.sar::<24>(high))
+}
+
 impl Format for Q2K {
     const BLOCK: usize = 256;
     const BYTES: usize = 84;
@@ -35,28 +82,34 @@ impl Format for Q2K {
     const MINS: bool = true;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, stride: usize, sink: &mut K) {
+    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
         // SAFETY: The caller vouches for the block.
-        let (scales, ds) = unsafe { (s.columns4(p, stride), s.column(p.add(80), stride)) };
+        let (words, ds) = unsafe { (s.columns4(p, step), s.column(p.add(80), step)) };
         let (d, dmin) = (s.low_f16(ds), s.sub(s.splat(0.0), s.high_f16(ds)));
+        let (mut scales, mut mins) = ([d; 16], [d; 16]);
+        four!(W => {
+            let (low, high) = (low_nibbles(s, words[W]), high_nibbles(s, words[W]));
+            four!(I => {
+                scales[4 * W + I] = s.mul(d, byte(s, low, I));
+                mins[4 * W + I] = s.mul(dmin, byte(s, high, I));
+            });
+        });
         let two_bits = s.splat_i(0x0303_0303);
         for n in 0..2 {
             for half in 0..2 {
                 // SAFETY: The caller vouches for the block.
-                let words = unsafe { s.columns4(p.add(16 + 32 * n + 16 * half), stride) };
-                for (c, &word) in words.iter().enumerate() {
-                    let c = 4 * half + c;
+                let words = unsafe { s.columns4(p.add(16 + 32 * n + 16 * half), step) };
+                four!(C => {
+                    let (word, c) = (words[C], 4 * half + C);
                     sink.quad(4 * n, 0, c, s.and(word, two_bits));
                     sink.quad(4 * n + 1, 1, c, s.and(s.shr16::<2>(word), two_bits));
                     sink.quad(4 * n + 2, 2, c, s.and(s.shr16::<4>(word), two_bits));
                     sink.quad(4 * n + 3, 3, c, s.and(s.shr16::<6>(word), two_bits));
-                }
-                for j in 0..4 {
-                    let at = 8 * n + 2 * j + half;
-                    let scale = s.mul(d, byte(s, low_nibbles(s, scales[at / 4]), at % 4));
-                    let min = s.mul(dmin, byte(s, high_nibbles(s, scales[at / 4]), at % 4));
-                    sink.finish(4 * n + j, j, half, scale, min);
-                }
+                });
+                four!(J => {
+                    let at = 8 * n + 2 * J + half;
+                    sink.finish(4 * n + J, J, half, scales[at], mins[at]);
+                });
             }
         }
     }
@@ -69,44 +122,47 @@ impl Format for Q3K {
     const HALVES: usize = 2;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, stride: usize, sink: &mut K) {
+    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
         // SAFETY: The caller vouches for the block.
         let (a, b, c, d) = unsafe {
-            let word = |at: usize| s.column(p.add(at), stride);
-            (word(96), word(100), word(104), s.column_f16(p.add(108), stride))
+            let word = |at: usize| s.column(p.add(at), step);
+            (word(96), word(100), word(104), s.column_f16(p.add(108), step))
         };
         // The low four bits of scales 0..8 are the low nibbles of the first 8 bytes, those of scales 8..16 the high nibbles; the
         // upper two bits of scales 4i..4i + 4 are bits 2i, 2i + 1 of the last 4 bytes.
         let upper = s.splat_i(0x3030_3030);
-        let scales = [
+        let words = [
             s.or(low_nibbles(s, a), s.and(s.shl::<4>(c), upper)),
             s.or(low_nibbles(s, b), s.and(s.shl::<2>(c), upper)),
             s.or(high_nibbles(s, a), s.and(c, upper)),
             s.or(high_nibbles(s, b), s.and(s.shr::<2>(c), upper)),
         ];
+        let mut scales = [d; 16];
+        four!(W => {
+            four!(I => {
+                scales[4 * W + I] = s.mul(d, s.sub(byte(s, words[W], I), s.splat(32.0)));
+            });
+        });
         let two_bits = s.splat_i(0x0303_0303);
         let third = s.splat_i(0x0404_0404);
         for n in 0..2 {
             for half in 0..2 {
                 // SAFETY: The caller vouches for the block.
                 let (words, high) = unsafe {
-                    (s.columns4(p.add(32 + 32 * n + 16 * half), stride), s.columns4(p.add(16 * half), stride))
+                    (s.columns4(p.add(32 + 32 * n + 16 * half), step), s.columns4(p.add(16 * half), step))
                 };
-                for c in 0..4 {
-                    let (word, high) = (words[c], s.shr_by(high[c], 4 * n as u32));
-                    let c = 4 * half + c;
-                    let with = |bits, high| s.or(s.and(bits, two_bits), s.and(high, third));
-                    sink.quad(4 * n, 0, c, with(word, s.shl16::<2>(high)));
-                    sink.quad(4 * n + 1, 1, c, with(s.shr16::<2>(word), s.shl16::<1>(high)));
-                    sink.quad(4 * n + 2, 2, c, with(s.shr16::<4>(word), high));
-                    sink.quad(4 * n + 3, 3, c, with(s.shr16::<6>(word), s.shr16::<1>(high)));
-                }
-                for j in 0..4 {
-                    let at = 8 * n + 2 * j + half;
-                    let scale = s.sub(byte(s, scales[at / 4], at % 4), s.splat(32.0));
-                    let scale = s.mul(d, scale);
-                    sink.finish(4 * n + j, j, half, scale, scale);
-                }
+                four!(C => {
+                    let (word, high) = (words[C], s.shr_by(high[C], 4 * n as u32));
+                    let c = 4 * half + C;
+                    sink.quad(4 * n, 0, c, join(s, (word, two_bits), (s.shl16::<2>(high), third)));
+                    sink.quad(4 * n + 1, 1, c, join(s, (s.shr16::<2>(word), two_bits), (s.shl16::<1>(high), third)));
+                    sink.quad(4 * n + 2, 2, c, join(s, (s.shr16::<4>(word), two_bits), (high, third)));
+                    sink.quad(4 * n + 3, 3, c, join(s, (s.shr16::<6>(word), two_bits), (s.shr16::<1>(high), third)));
+                });
+                four!(J => {
+                    let scale = scales[8 * n + 2 * J + half];
+                    sink.finish(4 * n + J, J, half, scale, scale);
+                });
             }
         }
     }
@@ -128,26 +184,25 @@ impl Format for Q4K {
     const MINS: bool = true;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, stride: usize, sink: &mut K) {
+    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
         // SAFETY: The caller vouches for the block.
-        let [ds, a, b, c] = unsafe { s.columns4(p, stride) };
+        let [ds, a, b, c] = unsafe { s.columns4(p, step) };
         let (d, dmin) = (s.low_f16(ds), s.sub(s.splat(0.0), s.high_f16(ds)));
         let (scales, mins) = six_bits(s, [a, b, c]);
-        for j in 0..4 {
+        four!(J => {
             for part in 0..2 {
                 // SAFETY: The caller vouches for the block.
-                let words = unsafe { s.columns4(p.add(16 + 32 * j + 16 * part), stride) };
-                for (c, &word) in words.iter().enumerate() {
-                    sink.quad(2 * j, 0, 4 * part + c, low_nibbles(s, word));
-                    sink.quad(2 * j + 1, 1, 4 * part + c, high_nibbles(s, word));
-                }
+                let words = unsafe { s.columns4(p.add(16 + 32 * J + 16 * part), step) };
+                four!(C => {
+                    sink.quad(2 * J, 0, 4 * part + C, low_nibbles(s, words[C]));
+                    sink.quad(2 * J + 1, 1, 4 * part + C, high_nibbles(s, words[C]));
+                });
             }
-            for g in 2 * j..2 * j + 2 {
-                let scale = s.mul(d, byte(s, scales[g / 4], g % 4));
-                let min = s.mul(dmin, byte(s, mins[g / 4], g % 4));
-                sink.finish(g, g % 2, 0, scale, min);
-            }
-        }
+            let scale = scaled(s, d, scales[J / 2], 2 * (J % 2));
+            let min = scaled(s, dmin, mins[J / 2], 2 * (J % 2));
+            sink.finish(2 * J, 0, 0, scale[0], min[0]);
+            sink.finish(2 * J + 1, 1, 0, scale[1], min[1]);
+        });
     }
 }
 
@@ -157,36 +212,33 @@ impl Format for Q5K {
     const MINS: bool = true;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, stride: usize, sink: &mut K) {
+    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
         // SAFETY: The caller vouches for the block.
-        let [ds, a, b, c] = unsafe { s.columns4(p, stride) };
+        let [ds, a, b, c] = unsafe { s.columns4(p, step) };
         let (d, dmin) = (s.low_f16(ds), s.sub(s.splat(0.0), s.high_f16(ds)));
         let (scales, mins) = six_bits(s, [a, b, c]);
         let fifth = s.splat_i(0x1010_1010);
-        for j in 0..4 {
+        four!(J => {
             for part in 0..2 {
                 // SAFETY: The caller vouches for the block.
                 let (words, high) = unsafe {
-                    (
-                        s.columns4(p.add(48 + 32 * j + 16 * part), stride),
-                        s.columns4(p.add(16 + 16 * part), stride),
-                    )
+                    (s.columns4(p.add(48 + 32 * J + 16 * part), step), s.columns4(p.add(16 + 16 * part), step))
                 };
-                for c in 0..4 {
-                    // Bits 2j and 2j + 1 of each byte, moved to bits 4 and 5.
-                    let bits = s.shl::<4>(s.and(s.shr_by(high[c], 2 * j as u32), s.splat_i(0x0303_0303)));
-                    let low = s.or(low_nibbles(s, words[c]), s.and(bits, fifth));
-                    let high = s.or(high_nibbles(s, words[c]), s.and(s.shr16::<1>(bits), fifth));
-                    sink.quad(2 * j, 0, 4 * part + c, low);
-                    sink.quad(2 * j + 1, 1, 4 * part + c, high);
-                }
+                four!(C => {
+                    // Bits 2J and 2J + 1 of each byte, moved to bits 4 and 5.
+                    let pair = s.and(s.shr_by(high[C], 2 * J as u32), s.splat_i(0x0303_0303));
+                    let bits = s.shl::<4>(pair);
+                    let low = s.or(low_nibbles(s, words[C]), s.and(bits, fifth));
+                    let high = s.or(high_nibbles(s, words[C]), s.and(s.shr16::<1>(bits), fifth));
+                    sink.quad(2 * J, 0, 4 * part + C, low);
+                    sink.quad(2 * J + 1, 1, 4 * part + C, high);
+                });
             }
-            for g in 2 * j..2 * j + 2 {
-                let scale = s.mul(d, byte(s, scales[g / 4], g % 4));
-                let min = s.mul(dmin, byte(s, mins[g / 4], g % 4));
-                sink.finish(g, g % 2, 0, scale, min);
-            }
-        }
+            let scale = scaled(s, d, scales[J / 2], 2 * (J % 2));
+            let min = scaled(s, dmin, mins[J / 2], 2 * (J % 2));
+            sink.finish(2 * J, 0, 0, scale[0], min[0]);
+            sink.finish(2 * J + 1, 1, 0, scale[1], min[1]);
+        });
     }
 }
 
@@ -197,33 +249,35 @@ impl Format for Q6K {
     const HALVES: usize = 2;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, stride: usize, sink: &mut K) {
+    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
         // SAFETY: The caller vouches for the block.
-        let (scales, d) = unsafe { (s.columns4(p.add(192), stride), s.column_f16(p.add(208), stride)) };
-        let upper = s.splat_i(0x3030_3030);
+        let (words, d) = unsafe { (s.columns4(p.add(192), step), s.column_f16(p.add(208), step)) };
+        let mut scales = [d; 16];
+        four!(W => {
+            four!(I => {
+                scales[4 * W + I] = s.mul(d, signed_byte(s, words[W], I));
+            });
+        });
+        let (nibble, upper) = (s.splat_i(0x0F0F_0F0F), s.splat_i(0x3030_3030));
         for n in 0..2 {
             for half in 0..2 {
                 // SAFETY: The caller vouches for the block.
                 let (first, second, high) = unsafe {
                     let low = p.add(64 * n + 16 * half);
                     let high = p.add(128 + 32 * n + 16 * half);
-                    (s.columns4(low, stride), s.columns4(low.add(32), stride), s.columns4(high, stride))
+                    (s.columns4(low, step), s.columns4(low.add(32), step), s.columns4(high, step))
                 };
-                for c in 0..4 {
-                    let (first, second, high) = (first[c], second[c], high[c]);
-                    let c = 4 * half + c;
-                    let with = |low, high| s.or(low, s.and(high, upper));
-                    sink.quad(4 * n, 0, c, with(low_nibbles(s, first), s.shl16::<4>(high)));
-                    sink.quad(4 * n + 1, 1, c, with(low_nibbles(s, second), s.shl16::<2>(high)));
-                    sink.quad(4 * n + 2, 2, c, with(high_nibbles(s, first), high));
-                    sink.quad(4 * n + 3, 3, c, with(high_nibbles(s, second), s.shr16::<2>(high)));
-                }
-                for j in 0..4 {
-                    let at = 8 * n + 2 * j + half;
-                    let word = s.shr_by(scales[at / 4], 8 * (at % 4) as u32);
-                    let scale = s.mul(d, s.to_f32(s.sar::<24>(s.shl::<24>(word))));
-                    sink.finish(4 * n + j, j, half, scale, scale);
-                }
+                four!(C => {
+                    let (first, second, high, c) = (first[C], second[C], high[C], 4 * half + C);
+                    sink.quad(4 * n, 0, c, join(s, (first, nibble), (s.shl16::<4>(high), upper)));
+                    sink.quad(4 * n + 1, 1, c, join(s, (second, nibble), (s.shl16::<2>(high), upper)));
+                    sink.quad(4 * n + 2, 2, c, join(s, (s.shr16::<4>(first), nibble), (high, upper)));
+                    sink.quad(4 * n + 3, 3, c, join(s, (s.shr16::<4>(second), nibble), (s.shr16::<2>(high), upper)));
+                });
+                four!(J => {
+                    let scale = scales[8 * n + 2 * J + half];
+                    sink.finish(4 * n + J, J, half, scale, scale);
+                });
             }
         }
     }

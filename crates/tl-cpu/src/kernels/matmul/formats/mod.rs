@@ -16,7 +16,7 @@ pub(super) mod q4;
 pub(super) mod q5;
 pub(super) mod q8;
 
-use crate::simd::Simd;
+use crate::simd::{RowStep, Simd};
 
 /// How a block of a format comes apart.
 pub(crate) trait Format: Copy + 'static {
@@ -33,11 +33,11 @@ pub(crate) trait Format: Copy + 'static {
     /// Whether there is a minimum beside each scale.
     const MINS: bool = false;
 
-    /// Unpacks the block at `p` of sixteen rows that are `stride` bytes apart.
+    /// Unpacks the block at `p` of sixteen rows.
     ///
     /// # Safety
-    /// `BYTES` bytes can be read at `p + i · stride` for each `i` < 16.
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, stride: usize, sink: &mut K);
+    /// `BYTES` bytes can be read at `p` in each row.
+    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K);
 }
 
 /// Takes what a block comes apart into.

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "blocks are read through pointers")]
 
 use super::{Format, Sink, high_nibbles, low_nibbles};
-use crate::simd::Simd;
+use crate::simd::{RowStep, Simd};
 
 /// `exponent: u8, nibbles: [u8; 16]`, value = 2^(exponent − 128) · TABLE[nibble].
 #[derive(Clone, Copy)]
@@ -18,9 +18,9 @@ impl Format for Mxfp4 {
     const SIGNED: bool = true;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, stride: usize, sink: &mut K) {
+    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
         // SAFETY: The caller vouches for the block.
-        let (first, words) = unsafe { (s.column(p, stride), s.columns4(p.add(1), stride)) };
+        let (first, words) = unsafe { (s.column(p, step), s.columns4(p.add(1), step)) };
         for (c, &word) in words.iter().enumerate() {
             sink.quad(0, 0, c, s.lookup(&TABLE, low_nibbles(s, word)));
             sink.quad(0, 0, c + 4, s.lookup(&TABLE, high_nibbles(s, word)));

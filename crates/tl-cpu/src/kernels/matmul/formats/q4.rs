@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "blocks are read through pointers")]
 
 use super::{Format, Sink, high_nibbles, low_nibbles};
-use crate::simd::Simd;
+use crate::simd::{RowStep, Simd};
 
 /// `scale: f16, nibbles: [u8; 16]`, value = scale · (nibble − 8).
 #[derive(Clone, Copy)]
@@ -16,11 +16,11 @@ pub(crate) struct Q4_1;
 /// Hands over the 32 nibbles of the 16 bytes at `p`.
 ///
 /// # Safety
-/// 16 bytes can be read at `p + i · stride` for each `i` < 16.
+/// 16 bytes can be read at `p` in each row.
 #[inline(always)]
-pub(super) unsafe fn nibbles<S: Simd, K: Sink<S>>(s: S, p: *const u8, stride: usize, sink: &mut K) {
+pub(super) unsafe fn nibbles<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
     // SAFETY: The caller vouches for the bytes.
-    let words = unsafe { s.columns4(p, stride) };
+    let words = unsafe { s.columns4(p, step) };
     for (c, &word) in words.iter().enumerate() {
         sink.quad(0, 0, c, low_nibbles(s, word));
         sink.quad(0, 0, c + 4, high_nibbles(s, word));
@@ -33,11 +33,11 @@ impl Format for Q4_0 {
     const OFFSET: i32 = 8;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, stride: usize, sink: &mut K) {
+    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
         // SAFETY: The caller vouches for the block.
         let scale = unsafe {
-            nibbles(s, p.add(2), stride, sink);
-            s.column_f16(p, stride)
+            nibbles(s, p.add(2), step, sink);
+            s.column_f16(p, step)
         };
         sink.finish(0, 0, 0, scale, scale);
     }
@@ -49,11 +49,11 @@ impl Format for Q4_1 {
     const MINS: bool = true;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, stride: usize, sink: &mut K) {
+    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
         // SAFETY: The caller vouches for the block.
         let both = unsafe {
-            nibbles(s, p.add(4), stride, sink);
-            s.column(p, stride)
+            nibbles(s, p.add(4), step, sink);
+            s.column(p, step)
         };
         sink.finish(0, 0, 0, s.low_f16(both), s.high_f16(both));
     }

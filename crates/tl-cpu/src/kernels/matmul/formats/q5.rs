@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "blocks are read through pointers")]
 
 use super::{Format, Sink, high_nibbles, low_nibbles};
-use crate::simd::Simd;
+use crate::simd::{RowStep, Simd};
 
 /// `scale: f16, fifth: u32, nibbles: [u8; 16]`, value = scale · (bits − 16).
 #[derive(Clone, Copy)]
@@ -24,11 +24,11 @@ fn fifth_bits<S: Simd>(s: S, bits: S::I, from: usize) -> S::I {
 /// Hands over the 32 values whose fifth bits are at `p` and whose nibbles follow.
 ///
 /// # Safety
-/// 20 bytes can be read at `p + i · stride` for each `i` < 16.
+/// 20 bytes can be read at `p` in each row.
 #[inline(always)]
-unsafe fn five_bits<S: Simd, K: Sink<S>>(s: S, p: *const u8, stride: usize, sink: &mut K) {
+unsafe fn five_bits<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
     // SAFETY: The caller vouches for the bytes.
-    let (fifth, words) = unsafe { (s.column(p, stride), s.columns4(p.add(4), stride)) };
+    let (fifth, words) = unsafe { (s.column(p, step), s.columns4(p.add(4), step)) };
     for (c, &word) in words.iter().enumerate() {
         sink.quad(0, 0, c, s.or(low_nibbles(s, word), fifth_bits(s, fifth, 4 * c)));
         sink.quad(0, 0, c + 4, s.or(high_nibbles(s, word), fifth_bits(s, fifth, 16 + 4 * c)));
@@ -41,11 +41,11 @@ impl Format for Q5_0 {
     const OFFSET: i32 = 16;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, stride: usize, sink: &mut K) {
+    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
         // SAFETY: The caller vouches for the block.
         let scale = unsafe {
-            five_bits(s, p.add(2), stride, sink);
-            s.column_f16(p, stride)
+            five_bits(s, p.add(2), step, sink);
+            s.column_f16(p, step)
         };
         sink.finish(0, 0, 0, scale, scale);
     }
@@ -57,11 +57,11 @@ impl Format for Q5_1 {
     const MINS: bool = true;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, stride: usize, sink: &mut K) {
+    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
         // SAFETY: The caller vouches for the block.
         let both = unsafe {
-            five_bits(s, p.add(4), stride, sink);
-            s.column(p, stride)
+            five_bits(s, p.add(4), step, sink);
+            s.column(p, step)
         };
         sink.finish(0, 0, 0, s.low_f16(both), s.high_f16(both));
     }

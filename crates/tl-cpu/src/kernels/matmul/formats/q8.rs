@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "blocks are read through pointers")]
 
 use super::{Format, Sink};
-use crate::simd::Simd;
+use crate::simd::{RowStep, Simd};
 
 /// `scale: f16, values: [i8; 32]`, value = scale · byte.
 #[derive(Clone, Copy)]
@@ -15,16 +15,16 @@ impl Format for Q8_0 {
     const SIGNED: bool = true;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, stride: usize, sink: &mut K) {
+    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
         for part in 0..2 {
             // SAFETY: The caller vouches for the block.
-            let words = unsafe { s.columns4(p.add(2 + 16 * part), stride) };
+            let words = unsafe { s.columns4(p.add(2 + 16 * part), step) };
             for (c, &word) in words.iter().enumerate() {
                 sink.quad(0, 0, 4 * part + c, word);
             }
         }
         // SAFETY: The caller vouches for the block.
-        let scale = unsafe { s.column_f16(p, stride) };
+        let scale = unsafe { s.column_f16(p, step) };
         sink.finish(0, 0, 0, scale, scale);
     }
 }
