@@ -1,3 +1,70 @@
 //! The command line, `tl`.
+//!
+//! Each command is a file of `commands/`: its arguments as a struct and one function `run`. What they share has a file of its own: how a model
+//! is found and opened ([`opening`]), how sampling is chosen ([`sampling`]), how errors become messages and exit codes ([`failure`]).
+//!
+//! Invariant: results go to standard output, everything else to standard error; a program can rely on the exit code.
 
-fn main() {}
+mod commands;
+mod failure;
+mod interrupt;
+mod opening;
+mod progress;
+mod sampling;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// TensorLogic: language models, and any other program, as equations over named tensors.
+#[derive(Parser, Debug)]
+#[command(name = "tl", version, propagate_version = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How many threads compute; as many as the machine has cores if not given.
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Chat with a model: one answer, or a conversation.
+    Chat(commands::chat::Args),
+    /// Continue a text, or a list of token ids.
+    Generate(commands::generate::Args),
+    /// Run a program.
+    Run(commands::run::Args),
+    /// Report everything that is wrong with a program.
+    Check(commands::check::Args),
+    /// Show what was derived of a model: kernels, what is remembered, bytes and operations for each token.
+    Explain(commands::explain::Args),
+    /// Show what a model file holds.
+    Inspect(commands::inspect::Args),
+    /// Download a model.
+    Pull(commands::pull::Args),
+    /// Turn standard input into token ids.
+    Tokenize(commands::tokenize::Args),
+    /// Measure how well a model predicts a text.
+    Perplexity(commands::perplexity::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let threads = cli.threads.map(usize::from);
+    let done = match cli.command {
+        Command::Chat(args) => commands::chat::run(args, threads),
+        Command::Generate(args) => commands::generate::run(args, threads),
+        Command::Run(args) => commands::run::run(args, threads),
+        Command::Check(args) => commands::check::run(args),
+        Command::Explain(args) => commands::explain::run(args, threads),
+        Command::Inspect(args) => commands::inspect::run(args),
+        Command::Pull(args) => commands::pull::run(args),
+        Command::Tokenize(args) => commands::tokenize::run(args),
+        Command::Perplexity(args) => commands::perplexity::run(args, threads),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

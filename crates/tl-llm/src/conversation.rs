@@ -162,7 +162,7 @@ impl Conversation {
         show: impl FnMut(&str),
     ) -> Result<Generation, ConversationError> {
         let prompt = self.prompt()?;
-        Ok(generate(&mut self.session, &self.tokenizer, &prompt, options, cancel, show)?)
+        Ok(generate(&mut self.session, Some(&self.tokenizer), &prompt, options, cancel, |_| {}, show)?)
     }
 
     /// The content with the texts of control tokens replaced by marks. A character that looks like a mark is marked itself.

@@ -99,17 +99,19 @@ pub enum GenerateError {
     EmptyPrompt,
 }
 
-/// Continues a prompt: makes the session's sequence `prompt`, then samples. Every piece of text is given to `show` as soon as it can be
-/// shown. Setting `cancel` ends the generation at the next token.
+/// Continues a prompt: makes the session's sequence `prompt`, then samples. `see` is shown the logits of the first new position, shape
+/// `[vocabulary]`; every piece of text is given to `show` as soon as it can be shown. Setting `cancel` ends the generation at the next
+/// token. Without a tokenizer there is no text, and no token ends it.
 ///
 /// # Errors
 /// See [`GenerateError`]. Tokens that were fed before the error stay in the session.
 pub fn generate(
     session: &mut Session,
-    tokenizer: &Tokenizer,
+    tokenizer: Option<&Tokenizer>,
     prompt: &[u32],
     options: &GenerateOptions,
     cancel: &AtomicBool,
+    see: impl FnOnce(&[f32]),
     mut show: impl FnMut(&str),
 ) -> Result<Generation, GenerateError> {
     if prompt.is_empty() {
@@ -117,13 +119,15 @@ pub fn generate(
     }
     let mut sampler = Sampler::new(options.sampling.clone(), session.generator().vocabulary())?;
     let mut stops = StopMatcher::new(&options.stop)?;
-    let mut decoder =
-        tokenizer.decoder(DecodeOptions { special: options.show_special, from_start: false });
+    let decoding = DecodeOptions { special: options.show_special, from_start: false };
+    let mut decoder = tokenizer.map(|t| (t, t.decoder(decoding)));
+    let ends = |id| !options.ignore_end && tokenizer.is_some_and(|t| t.is_end_of_generation(id));
     let room = session.generator().context_limit().map_or(usize::MAX, |limit| limit.saturating_sub(prompt.len()));
     let limit = options.max_tokens.unwrap_or(usize::MAX);
     let (mut ids, mut text) = (Vec::with_capacity(limit.min(room).min(4096)), String::with_capacity(4096));
     let prefill = feed_prompt(session, prompt, cancel)?;
     prompt.iter().for_each(|&id| sampler.accept(id));
+    see(session.logits());
     session.reserve(limit.min(room).min(1024))?;
     let mut decode = Timing::default();
     let finish = loop {
@@ -135,11 +139,11 @@ pub fn generate(
         }
         let began = Instant::now();
         let id = sampler.sample(session.logits())?;
-        if tokenizer.is_end_of_generation(id) && !options.ignore_end {
+        if ends(id) {
             break Finish::End(id);
         }
         ids.push(id);
-        let step = stops.push(decoder.push(tokenizer, id));
+        let step = stops.push(decoder.as_mut().map_or("", |(tokenizer, decoder)| decoder.push(tokenizer, id)));
         if !step.text.is_empty() {
             text.push_str(step.text);
             show(step.text);
@@ -155,7 +159,8 @@ pub fn generate(
             decode = Timing { tokens: decode.tokens + 1, time: decode.time + began.elapsed() };
         }
     };
-    for rest in [stops.push(decoder.finish()).text.to_owned(), stops.finish().to_owned()] {
+    let last = decoder.as_mut().map_or("", |(_, decoder)| decoder.finish());
+    for rest in [stops.push(last).text.to_owned(), stops.finish().to_owned()] {
         if !rest.is_empty() {
             text.push_str(&rest);
             show(&rest);

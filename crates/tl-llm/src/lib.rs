@@ -5,6 +5,7 @@
 //!                                                                    conversation
 //! ```
 
+pub mod builtins;
 pub mod catalogue;
 pub mod conversation;
 pub mod download;

@@ -1,0 +1,68 @@
+//! `tl check`: every finding about a program.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tensorlogic::{Diagnostics, Engine, Error, Generator, GeneratorOptions};
+
+use super::print_json;
+use crate::failure::{Failure, Outcome};
+use crate::opening::{self, OpenArgs};
+
+/// The arguments of `tl check`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// A program.
+    file: PathBuf,
+    /// Check it against this model, too: its tensors and their sizes.
+    #[arg(long, value_name = "MODEL")]
+    model: Option<String>,
+    /// Print the findings as a JSON array.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command. Fails if there is an error among the findings.
+pub fn run(args: Args) -> Outcome {
+    let program = opening::program(&args.file)?;
+    let mut findings = program.diagnostics().clone();
+    if let Some(model) = args.model.as_ref().filter(|_| !findings.has_errors()) {
+        let model = opening::open_model(&opening::find(model)?, &OpenArgs::default())?;
+        let generator = Generator::with_program(&Engine::cpu(), Arc::clone(&model), &program, &GeneratorOptions::default());
+        match generator {
+            Ok(_) => {}
+            Err(Error::Program(found)) => findings = found,
+            Err(other) => return Err(other.into()),
+        }
+    }
+    if args.json {
+        print_json(&to_json(&findings))?;
+    } else {
+        eprint!("{}", findings.render(io::stderr().is_terminal()));
+        if findings.list.is_empty() {
+            println!("{}: nothing to report", args.file.display());
+        }
+    }
+    if findings.has_errors() { Err(Failure::found()) } else { Ok(()) }
+}
+
+fn to_json(findings: &Diagnostics) -> Value {
+    let label = |label: &tl_syntax::Label| {
+        let place = findings.sources.get(label.span.source).map(|source| {
+            let at = source.line_column(label.span.start);
+            json!({ "file": source.name(), "line": at.line, "column": at.column })
+        });
+        json!({ "start": label.span.start, "end": label.span.end, "text": label.text, "primary": label.primary, "place": place })
+    };
+    let finding = |d: &tl_syntax::Diagnostic| {
+        json!({
+            "code": d.code,
+            "severity": if d.is_error() { "error" } else { "warning" },
+            "message": d.message,
+            "labels": d.labels.iter().map(label).collect::<Vec<_>>(),
+        })
+    };
+    findings.list.iter().map(finding).collect()
+}

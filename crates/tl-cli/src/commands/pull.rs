@@ -1,0 +1,29 @@
+//! `tl pull`: downloads a model and says where it is.
+
+use tl_llm::catalogue::Catalogue;
+
+use crate::failure::Outcome;
+use crate::opening;
+
+/// The arguments of `tl pull`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// A name of the catalogue, or hf:OWNER/REPO/FILE.gguf; the default model if not given.
+    model: Option<String>,
+    /// Print the names of the catalogue and download nothing.
+    #[arg(long)]
+    list: bool,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> Outcome {
+    if args.list {
+        for entry in &Catalogue::get().models {
+            println!("{:<20} {}", entry.name, entry.title);
+        }
+        return Ok(());
+    }
+    let found = opening::find(args.model.as_deref().unwrap_or_else(|| opening::default_name()))?;
+    println!("{}", found.path.display());
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! `tl run`: runs a program.
+
+use std::io::{BufRead, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use tensorlogic::interpreter::Host;
+use tensorlogic::{DiskLoader, Interpreter};
+
+use crate::failure::{Failure, Outcome};
+use crate::{interrupt, opening};
+
+/// The arguments of `tl run`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// A program.
+    file: PathBuf,
+    /// Print control characters in texts as they are.
+    #[arg(long)]
+    raw: bool,
+    /// What the program sees as `args`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+/// Runs the command.
+pub fn run(args: Args, threads: Option<usize>) -> Outcome {
+    let bytes = std::fs::read(&args.file).map_err(|e| Failure::file(&args.file, &e))?;
+    let host = Terminal { began: Instant::now(), interrupt: interrupt::flag() };
+    let mut interpreter =
+        Interpreter::new(opening::engine(threads), Arc::new(DiskLoader::unrestricted(".")), Box::new(host));
+    for builtin in tl_llm::builtins::all() {
+        interpreter.register(builtin);
+    }
+    interpreter.set_arguments(args.arguments);
+    interpreter.set_raw_output(args.raw);
+    interpreter.run_bytes(&args.file.display().to_string(), &bytes)?;
+    Ok(())
+}
+
+/// The terminal as the world that a script speaks to.
+struct Terminal {
+    began: Instant,
+    interrupt: Arc<AtomicBool>,
+}
+
+impl Host for Terminal {
+    fn print(&mut self, text: &str) {
+        let mut out = std::io::stdout();
+        if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+            // No one reads any more.
+            std::process::exit(0);
+        }
+    }
+
+    fn input(&mut self, prompt: &str) -> Option<String> {
+        self.print(prompt);
+        let mut line = String::new();
+        match std::io::stdin().lock().read_line(&mut line) {
+            Ok(0) | Err(_) => None,
+            Ok(_) => Some(line.trim_end_matches(['\r', '\n']).to_owned()),
+        }
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn seconds(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
+    }
+
+    fn warn(&mut self, text: &str) {
+        eprintln!("warning: {text}");
+    }
+
+    fn interrupt(&self) -> Option<Arc<AtomicBool>> {
+        Some(Arc::clone(&self.interrupt))
+    }
+}

@@ -1,0 +1,154 @@
+//! Errors of every crate as one message and one exit code.
+//!
+//! The codes follow `sysexits.h` where it has one:
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 1 | a program is wrong, or a check found something |
+//! | 2 | the command line is wrong |
+//! | 65 | a file is malformed, or doesn't fit what is asked of it |
+//! | 66 | a file or model is not there |
+//! | 69 | a download is not possible |
+//! | 70 | a computation failed |
+//! | 74 | reading or writing failed |
+//! | 130 | interrupted |
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use tensorlogic::Error;
+use tl_formats::ErrorKind;
+use tl_llm::download::FetchError;
+use tl_llm::{ConversationError, GenerateError};
+
+/// Why a command failed.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    message: String,
+}
+
+/// The result of a command.
+pub type Outcome<T = ()> = Result<T, Failure>;
+
+impl Failure {
+    /// A wrong command line that clap could not see.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { code: 2, message: message.into() }
+    }
+
+    /// A check that found something; what, was printed.
+    pub fn found() -> Self {
+        Self { code: 1, message: String::new() }
+    }
+
+    /// The person interrupted.
+    pub fn interrupted() -> Self {
+        Self { code: 130, message: String::new() }
+    }
+
+    /// Data that is not what it should be.
+    pub fn data(message: impl Into<String>) -> Self {
+        Self { code: 65, message: message.into() }
+    }
+
+    /// A file that can't be read or written.
+    pub fn file(path: &std::path::Path, error: &io::Error) -> Self {
+        let code = if error.kind() == io::ErrorKind::NotFound { 66 } else { 74 };
+        Self { code, message: format!("{}: {error}", path.display()) }
+    }
+
+    /// Prints the message to standard error and gives the exit code. A reader that went away is no failure.
+    pub fn report(self) -> ExitCode {
+        if !self.message.is_empty() {
+            let already_headed = self.message.starts_with("error");
+            let head = if already_headed { "" } else { "error: " };
+            let _ = writeln!(io::stderr(), "{head}{}", self.message.trim_end());
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self { code: 0, message: String::new() };
+        }
+        Self { code: 74, message: error.to_string() }
+    }
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        let code = match &error {
+            FetchError::UnknownName { .. } | FetchError::NoSuchFile { .. } => 66,
+            FetchError::BadSpec { .. } => 2,
+            FetchError::Unavailable { .. } => 69,
+            FetchError::NoCacheFolder | FetchError::Cache { .. } => 74,
+        };
+        Self { code, message: error.to_string() }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let code = match &error {
+            Error::Program(_) | Error::Plan(_) => 1,
+            Error::Format(e) => format_code(e.kind()),
+            Error::Tokenizer(_) | Error::Template(_) | Error::Model(_) | Error::Encode(_) => 65,
+            _ => 70,
+        };
+        let message = match &error {
+            Error::Program(diagnostics) => diagnostics.render(io::stderr().is_terminal()),
+            other => other.to_string(),
+        };
+        Self { code, message }
+    }
+}
+
+impl From<tl_formats::Error> for Failure {
+    fn from(error: tl_formats::Error) -> Self {
+        Self { code: format_code(error.kind()), message: error.to_string() }
+    }
+}
+
+fn format_code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Malformed | ErrorKind::Unsupported => 65,
+        ErrorKind::Io(io::ErrorKind::NotFound) => 66,
+        ErrorKind::Io(_) => 74,
+    }
+}
+
+impl From<GenerateError> for Failure {
+    fn from(error: GenerateError) -> Self {
+        match error {
+            GenerateError::Library(error) => error.into(),
+            GenerateError::Param(error) => Self::usage(error.to_string()),
+            GenerateError::EmptyPrompt => Self::usage(error.to_string()),
+            GenerateError::Sample(error) => Self { code: 70, message: error.to_string() },
+        }
+    }
+}
+
+impl From<ConversationError> for Failure {
+    fn from(error: ConversationError) -> Self {
+        match error {
+            ConversationError::Generate(error) => error.into(),
+            ConversationError::Library(error) => error.into(),
+            other => Self { code: 65, message: other.to_string() },
+        }
+    }
+}
+
+impl From<tl_formats::tokenizer::EncodeError> for Failure {
+    fn from(error: tl_formats::tokenizer::EncodeError) -> Self {
+        Self { code: 65, message: error.to_string() }
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self { code: 65, message: error.to_string() }
+    }
+}

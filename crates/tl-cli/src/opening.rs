@@ -1,0 +1,101 @@
+//! How a command finds and opens its model.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Args;
+use tensorlogic::{DiskLoader, Engine, Generator, GeneratorOptions, Model, Program};
+use tl_formats::gguf::OpenOptions;
+use tl_llm::catalogue::{Catalogue, Entry};
+use tl_llm::download::{FetchOptions, Spec, fetch};
+
+use crate::failure::{Failure, Outcome};
+use crate::progress::Bar;
+
+/// How a model is opened.
+#[derive(Args, Debug, Clone, Default)]
+pub struct OpenArgs {
+    /// Run these equations instead of the library's.
+    #[arg(long, value_name = "FILE.tl")]
+    pub with: Option<PathBuf>,
+    /// Read the file into memory instead of mapping it.
+    #[arg(long)]
+    pub no_mmap: bool,
+    /// How many tokens a sequence may have; the model's own context length if not given.
+    #[arg(long, value_name = "N")]
+    pub context: Option<usize>,
+}
+
+/// A model on this machine.
+pub struct Found {
+    /// Its file.
+    pub path: PathBuf,
+    /// Its entry of the catalogue, if it has one.
+    pub entry: Option<&'static Entry>,
+}
+
+/// A model that is ready to generate.
+pub struct Opened {
+    /// It.
+    pub generator: Generator,
+    /// Its entry of the catalogue, if it has one.
+    pub entry: Option<&'static Entry>,
+    /// Seconds that opening took, a download not counted.
+    pub load_seconds: f64,
+}
+
+/// The name of the default model.
+pub fn default_name() -> &'static str {
+    &Catalogue::get().default
+}
+
+/// The file of a model, fetched if that is needed.
+pub fn find(spec: &str) -> Outcome<Found> {
+    let spec = Spec::parse(spec)?;
+    let mut bar = Bar::new();
+    let options = FetchOptions::from_env()?;
+    let fetched = fetch(&spec, &options, &mut |progress| bar.show(progress));
+    bar.finish();
+    Ok(Found { path: fetched?, entry: spec.entry() })
+}
+
+/// The model of a file, its warnings printed.
+pub fn open_model(found: &Found, args: &OpenArgs) -> Outcome<Arc<Model>> {
+    let model = Model::open_with(&found.path, OpenOptions { map: !args.no_mmap })?;
+    for warning in model.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    Ok(Arc::new(model))
+}
+
+/// The engine with so many threads.
+pub fn engine(threads: Option<usize>) -> Engine {
+    threads.map_or_else(Engine::cpu, Engine::cpu_with_threads)
+}
+
+/// A model, ready to generate by the library's equations or the person's own.
+pub fn open(spec: &str, args: &OpenArgs, threads: Option<usize>) -> Outcome<Opened> {
+    let found = find(spec)?;
+    let began = Instant::now();
+    let model = open_model(&found, args)?;
+    let generator = generator(&engine(threads), model, args)?;
+    Ok(Opened { generator, entry: found.entry, load_seconds: began.elapsed().as_secs_f64() })
+}
+
+fn generator(engine: &Engine, model: Arc<Model>, args: &OpenArgs) -> Outcome<Generator> {
+    let options = GeneratorOptions { context: args.context, ..GeneratorOptions::default() };
+    match &args.with {
+        None => Ok(Generator::with_options(engine, model, &options)?),
+        Some(path) => {
+            let program = program(path)?;
+            Ok(Generator::with_program(engine, model, &program, &options)?)
+        }
+    }
+}
+
+/// A checked program. What it imports may lie anywhere that the person can read.
+pub fn program(path: &std::path::Path) -> Outcome<Program> {
+    let bytes = std::fs::read(path).map_err(|e| Failure::file(path, &e))?;
+    Ok(Program::check_bytes(&path.display().to_string(), &bytes, &DiskLoader::unrestricted(".")))
+}
