@@ -19,7 +19,9 @@ fn check_cases(tokenizer: &Tokenizer, cases: &Value, context: &str) {
     assert!(cases.len() > 5);
     for case in cases {
         let text = case["text"].as_str().unwrap();
-        for (options, key) in [(PLAIN, "ids_no_special"), (PARSE, "ids_parse_special"), (ADD, "ids_add_special")] {
+        for (options, key) in
+            [(PLAIN, "ids_no_special"), (PARSE, "ids_parse_special"), (ADD, "ids_add_special")]
+        {
             let found = tokenizer.encode(text, options).unwrap();
             assert_eq!(found, ids(&case[key]), "{context}, {key}: {text:?}");
         }
@@ -123,7 +125,8 @@ fn unigram_equals_llama_cpp() {
         &[
             ("unigram", |m| m),
             ("keep_spaces", |m| {
-                m.bool("tokenizer.ggml.remove_extra_whitespaces", false).bool("tokenizer.ggml.add_eos_token", false)
+                m.bool("tokenizer.ggml.remove_extra_whitespaces", false)
+                    .bool("tokenizer.ggml.add_eos_token", false)
             }),
         ],
     );
@@ -142,7 +145,11 @@ fn tokenizer_json_equals_hugging_face() {
         for case in file["cases"].as_array().unwrap() {
             let text = case["text"].as_str().unwrap();
             assert_eq!(tokenizer.encode(text, PARSE).unwrap(), ids(&case["ids"]), "{name}: {text:?}");
-            assert_eq!(tokenizer.encode(text, ADD).unwrap(), ids(&case["ids_add_special"]), "{name}: {text:?}");
+            assert_eq!(
+                tokenizer.encode(text, ADD).unwrap(),
+                ids(&case["ids_add_special"]),
+                "{name}: {text:?}"
+            );
         }
     }
 }

@@ -359,7 +359,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(300))]
+        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
         fn hand_written_rules_equal_their_expressions(text in r"([ \t\n\r]{0,9}|[a-cA-C']{1,4}|'(s|LL|rE|x)|[1-9½Ⅳ٣]{1,5}|[éÉ世e\u{301}ǅ\u{301}]{1,3}|[.,!/€_(]{1,3}|[\u{a0}\u{3000}\u{200b}\u{0}\u{10ffff}]{1,2}){0,12}") {
             for (stage, source) in families() {
