@@ -4,6 +4,7 @@
 
 #![expect(unsafe_code, reason = "a run of lines is seen as a slice of numbers")]
 
+use std::alloc::{Layout, alloc_zeroed};
 use std::ops::{Deref, DerefMut};
 
 /// A cache line of bytes, as zeros.
@@ -47,14 +48,19 @@ impl<T: Plain> Aligned<T> {
         new
     }
 
-    /// `len` zeros; `None` if there is not enough memory.
+    /// `len` zeros; `None` if there is not enough memory. What is never touched takes none.
     pub(crate) fn try_zeros(len: usize) -> Option<Self> {
-        let lines = len.checked_mul(size_of::<T>())?.div_ceil(64);
-        let mut new = Self::default();
-        new.lines.try_reserve_exact(lines).ok()?;
-        new.lines.resize(lines, Line([0; 64]));
-        new.len = len;
-        Some(new)
+        let count = len.checked_mul(size_of::<T>())?.div_ceil(64);
+        let layout = Layout::array::<Line>(count).ok().filter(|layout| layout.size() > 0);
+        let Some(layout) = layout else { return (count == 0).then(Self::default) };
+        // SAFETY: The layout has at least one byte.
+        let start = unsafe { alloc_zeroed(layout) }.cast::<Line>();
+        if start.is_null() {
+            return None;
+        }
+        // SAFETY: Allocated just now as so many lines, and all zeros are lines.
+        let lines = unsafe { Vec::from_raw_parts(start, count, count) };
+        Some(Self { lines, len, kind: std::marker::PhantomData })
     }
 
     /// Makes the length at least `len`. Values before stay, new ones are 0. Never shrinks.

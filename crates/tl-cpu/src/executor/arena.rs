@@ -30,7 +30,8 @@ impl Arena {
         self.room.unwrap_or_default()
     }
 
-    /// Makes room; `true` if buffers moved. What setup computed, constants among it, moves with its buffers; other values are lost.
+    /// Makes room; `true` if buffers moved. Results and what setup computed, constants among it, move with their buffers; other
+    /// values are lost.
     pub fn make_room(&mut self, plan: &Plan, room: Room) -> Result<bool, RunError> {
         let old = self.room();
         let fits = room.rows <= old.rows && room.wanted <= old.wanted && room.stream <= old.stream;
@@ -82,9 +83,10 @@ impl Arena {
     }
 }
 
-/// The buffers whose values outlive a step: constants and what setup writes.
+/// The buffers whose values outlive a step: constants, results and what setup writes.
 fn lasting(plan: &Plan) -> Vec<BufferId> {
     let mut lasting: Vec<BufferId> = plan.constants.iter().map(|c| c.0).collect();
+    lasting.extend(plan.outputs.iter().map(|o| o.buffer));
     for step in &plan.setup {
         step.kernel.each_buffer(&mut |buffer, written| {
             if written && !lasting.contains(&buffer) {

@@ -197,8 +197,10 @@ impl Executable for Run {
     }
 
     fn reserve(&mut self, rows: usize, stream: usize) -> Result<(), RunError> {
-        self.windows.reserve(rows);
-        self.make_room(Room { rows, wanted: rows, stream })
+        self.make_room(Room { rows, wanted: rows, stream })?;
+        // Each sequence has a row at least.
+        let bytes = rows.saturating_mul(size_of::<Window>());
+        self.windows.try_reserve(rows).map_err(|_| RunError::Memory { bytes })
     }
 
     fn run(&mut self, sequences: &mut [Sequence<'_>], arguments: &[&[f32]]) -> Result<(), RunError> {

@@ -106,7 +106,12 @@ impl Machine {
                 Move::TakeWanted { from, out } => {
                     for window in &*bracket.windows {
                         // A row may be as long as the sequence.
-                        let width = super::length(plan, *from, &Window { rows: 0..1, ..window.clone() }, window.stream);
+                        let width = super::length(
+                            plan,
+                            *from,
+                            &Window { rows: 0..1, ..window.clone() },
+                            window.stream,
+                        );
                         let first = window.rows.end - window.wanted.len();
                         let len = window.wanted.len() * width;
                         values_mut(buffers, *out, window.wanted.start * width, len).copy_from_slice(values(

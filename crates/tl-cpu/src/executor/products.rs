@@ -110,7 +110,8 @@ impl Job<'_> {
     fn is_shared(&self) -> bool {
         self.product.epilogue.as_ref().is_none_or(|Epilogue { tape }| {
             let n = self.product.operands[0].n;
-            is_disjoint(tape, std::slice::from_ref(&self.rows), n, true, self.window) && !reads_own_stores(tape)
+            is_disjoint(tape, std::slice::from_ref(&self.rows), n, true, self.window)
+                && !reads_own_stores(tape)
         })
     }
 

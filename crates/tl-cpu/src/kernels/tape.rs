@@ -62,8 +62,8 @@ pub(crate) struct Place<'a> {
 #[derive(Default)]
 pub(crate) struct Registers {
     vectors: Aligned<f32>,
-    /// Elements of a vector register, a multiple of 16.
-    capacity: usize,
+    /// Elements between the beginnings of vector registers. Not a power of two, or all would fall on the same lines of the cache.
+    stride: usize,
     /// Sixteen lanes each.
     scalars: Aligned<f32>,
     /// Where each vector register's values stand now.
@@ -138,15 +138,25 @@ impl Buffers<'_> {
     }
 }
 
+/// Elements from one register to the next: a multiple of 16, and an odd one, so that registers begin on different cache lines.
+fn stride_of(len: usize) -> usize {
+    (len.div_ceil(LANES) | 1) * LANES
+}
+
 impl Registers {
     /// Makes room for a tape of so many registers over pieces of `len` elements.
     pub fn reserve(&mut self, vectors: usize, scalars: usize, len: usize) {
-        self.capacity = self.capacity.max(len.next_multiple_of(LANES));
         if self.pointers.len() < vectors {
             self.pointers.resize(vectors, std::ptr::null());
         }
-        self.vectors.grow(self.pointers.len() * self.capacity);
+        self.vectors.grow(vectors * stride_of(len));
         self.scalars.grow(scalars * LANES);
+    }
+
+    /// Sets the registers out for pieces of `len` elements.
+    fn set_out(&mut self, vectors: usize, len: usize) {
+        self.stride = stride_of(len);
+        assert!(vectors * self.stride <= self.vectors.len(), "there is room for the registers of the tape");
     }
 
     /// Lets a vector register stand at `data`, where the tape's next run finds its values.
@@ -173,8 +183,8 @@ impl Registers {
         match register {
             Reg::Vector(r) => {
                 let r = usize::from(r);
-                let memory = self.vectors[r * self.capacity..][..self.capacity].as_mut_ptr();
-                debug_assert!(len <= self.capacity);
+                let memory = self.vectors[r * self.stride..][..self.stride].as_mut_ptr();
+                debug_assert!(len <= self.stride);
                 self.pointers[r] = memory;
                 (memory, len)
             }
@@ -189,7 +199,7 @@ impl SimdFn for RunTape<'_> {
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
         let RunTape { tape, buffers, registers, place } = self;
-        assert!(place.len.next_multiple_of(LANES) <= registers.capacity || registers.pointers.is_empty());
+        registers.set_out(usize::from(tape.vectors), place.len);
         for instr in &tape.instrs {
             // SAFETY: The plan's accesses stay inside of their buffers (`check` in the executor), registers have room for the piece,
             // and no kernel reads what it writes.
@@ -440,6 +450,19 @@ unsafe fn map<S: Simd>(s: S, f: Scalar, into: Reg, args: &[Reg; 3], len: usize, 
             Scalar::Sqrt => pointwise!(s, to, len, [x = a], s.sqrt(x)),
             Scalar::Tanh => pointwise!(s, to, len, [x = a], math::tanh(s, x)),
             Scalar::Sigmoid => pointwise!(s, to, len, [x = a], math::sigmoid(s, x)),
+            Scalar::Log => pointwise!(s, to, len, [x = a], math::log(s, x)),
+            Scalar::Sin => pointwise!(s, to, len, [x = a], math::sin(s, x)),
+            Scalar::Cos => pointwise!(s, to, len, [x = a], math::cos(s, x)),
+            Scalar::Erf => pointwise!(s, to, len, [x = a], math::erf(s, x)),
+            Scalar::Sign => pointwise!(s, to, len, [x = a], {
+                let one = s.or(s.and(s.bits(x), s.splat_i(i32::MIN)), s.bits(s.splat(1.0)));
+                // A zero and a NaN are their own signs.
+                s.select(s.eq(x, x), s.select(s.eq(x, zero), zero, s.from_bits(one)), x)
+            }),
+            Scalar::Ceil => pointwise!(s, to, len, [x = a], {
+                let minus = |x: S::F| s.from_bits(s.xor(s.bits(x), s.splat_i(i32::MIN)));
+                minus(s.floor(minus(x)))
+            }),
             Scalar::Floor => pointwise!(s, to, len, [x = a], s.floor(x)),
             Scalar::Round => pointwise!(s, to, len, [x = a], s.round(x)),
             Scalar::Step => pointwise!(s, to, len, [x = a], truth(s.lt(zero, x))),

@@ -1,0 +1,161 @@
+//! What the trait promises: errors that change nothing, indices outside of tables, stacked sequences, results that stay.
+
+#[path = "../../tl-exec/tests/programs/mod.rs"]
+mod programs;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use programs::{Options, Program, S, TOKENS, both, decoder, feed, recurrence};
+use tl_cpu::{CpuBackend, Isa};
+use tl_exec::kernel::{Buffer, Dim, Plan};
+use tl_exec::plan::{Planned, plan};
+use tl_exec::run::{Backend, Executable, RunError, Sequence, Wanted};
+use tl_exec::scalar::ScalarBackend;
+use tl_exec::state::State;
+use tl_ir::{Extent, Graph, Scalar};
+use tl_tensor::DType;
+
+fn prepared(planned: &Planned) -> Box<dyn Executable> {
+    CpuBackend::new(Some(2), None).prepare(Arc::clone(&planned.plan)).unwrap()
+}
+
+fn one(state: &mut State, rows: usize) -> [Sequence<'_>; 1] {
+    [Sequence { state, rows, wanted: Wanted::All }]
+}
+
+fn wide() -> Options {
+    Options { width: 256, inner: 512, head: 64, queries: 2, vocabulary: 100, ..Options::default() }
+}
+
+#[test]
+fn arguments_of_another_size_are_refused_and_change_nothing() {
+    let planned = plan(&decoder(&Options::default())).unwrap();
+    let mut executable = prepared(&planned);
+    let mut state = State::new(&planned.plan);
+    let mut found = feed(&mut *executable, &mut state, &TOKENS[..4], &[4]);
+    let refused = |found| Err(RunError::ArgumentSize { argument: 0, expected: 2, found });
+    assert_eq!(executable.run(&mut one(&mut state, 2), &[&TOKENS[..3]]), refused(3));
+    assert_eq!(executable.run(&mut one(&mut state, 2), &[]), refused(0));
+    assert!(state.len() == 4 && state.stores().iter().all(|s| s.len() == 4));
+    found.extend(feed(&mut *executable, &mut state, &TOKENS[4..], &[3, 2]));
+    let mut state = State::new(&planned.plan);
+    assert_eq!(found, feed(&mut *executable, &mut state, &TOKENS, &[9]));
+}
+
+#[test]
+fn memory_that_can_not_be_had_is_an_error() {
+    for size in [1 << 46, usize::MAX / 8, usize::MAX] {
+        let buffers = vec![Buffer { dims: vec![Dim::Static(size)] }];
+        let plan = Plan { buffers, ..Plan::default() };
+        let refused = CpuBackend::new(Some(1), None).prepare(Arc::new(plan)).err();
+        assert!(matches!(refused, Some(RunError::Memory { .. })), "{refused:?}");
+    }
+    let planned = plan(&decoder(&Options::default())).unwrap();
+    let mut executable = prepared(&planned);
+    let mut state = State::new(&planned.plan);
+    assert!(matches!(executable.reserve(1 << 44, 8), Err(RunError::Memory { .. })));
+    // It still runs at the size that there is memory for.
+    assert!(feed(&mut *executable, &mut state, &TOKENS, &[4, 5]).iter().all(|v| v.is_finite()));
+}
+
+#[test]
+fn indices_outside_of_a_table_give_zeros() {
+    for weights in [None, Some(DType::Q8_0)] {
+        let mut program = Program::new();
+        program.weights = weights;
+        let d = program.axis("d", 32);
+        let x = program.embed(d, 11);
+        program.graph.output("x", x, vec![program.p, d]);
+        let planned = plan(&program.graph).unwrap();
+        let tokens = [3.0, -1.0, 11.0, f32::NAN, 1e30, f32::INFINITY, f32::NEG_INFINITY, -0.5, 10.9];
+        let mut state = State::new(&planned.plan);
+        let rows = feed(&mut *prepared(&planned), &mut state, &tokens, &[9]);
+        let zero: Vec<bool> = rows.chunks(32).map(|row| row.iter().all(|&v| v == 0.0)).collect();
+        assert_eq!(zero, [false, true, true, true, true, true, true, true, false]);
+        let mut scalar = ScalarBackend.prepare(Arc::clone(&planned.plan)).unwrap();
+        assert_eq!(rows, feed(&mut *scalar, &mut State::new(&planned.plan), &tokens, &[9]));
+    }
+}
+
+#[test]
+fn a_state_of_another_plan_is_a_panic_that_leaves_all_states_as_they_were() {
+    let planned = plan(&decoder(&Options::default())).unwrap();
+    let other = plan(&recurrence()).unwrap();
+    let mut executable = prepared(&planned);
+    let (mut good, mut bad) = (State::new(&planned.plan), State::new(&other.plan));
+    feed(&mut *executable, &mut good, &TOKENS, &[9]);
+    let mut sequences = both(&mut good, &mut bad, [1, 1], [Wanted::All; 2]);
+    let run = || executable.run(&mut sequences, &[&TOKENS[..2]]);
+    catch_unwind(AssertUnwindSafe(run)).expect_err("it is not this plan's state");
+    assert!(good.len() == 9 && good.stores().iter().all(|s| s.len() == 9));
+    feed(&mut *executable, &mut good, &TOKENS, &[9]);
+}
+
+#[test]
+fn sequences_that_are_stacked_give_the_bits_that_they_give_alone() {
+    for options in
+        [Options { weights: Some(DType::Q4_1), ..wide() }, Options { window: Some(70.0), ..wide() }]
+    {
+        let planned = plan(&decoder(&options)).unwrap();
+        let tokens: Vec<f32> = (0..300).map(|i| (i * 13 % 90) as f32).collect();
+        let lengths = [1usize, 65, 130, 200];
+        let mut executable = prepared(&planned);
+        let mut states: Vec<State> = lengths.iter().map(|_| State::new(&planned.plan)).collect();
+        let mut alone = Vec::new();
+        for (state, &len) in states.iter_mut().zip(&lengths) {
+            feed(&mut *executable, state, &tokens[..len], &[len]);
+            let mut fork = state.clone();
+            alone.extend(feed(&mut *executable, &mut fork, &tokens[len..len + 3], &[1, 1, 1]));
+        }
+        let stacked: Vec<f32> = lengths.iter().flat_map(|&len| tokens[len..len + 3].to_vec()).collect();
+        let mut sequences: Vec<Sequence<'_>> =
+            states.iter_mut().map(|state| Sequence { state, rows: 3, wanted: Wanted::All }).collect();
+        executable.run(&mut sequences, &[&stacked]).unwrap();
+        assert!(executable.output(0) == alone);
+    }
+}
+
+#[test]
+fn results_outlive_a_reservation_and_times_are_taken_when_asked_for() {
+    let planned = plan(&decoder(&Options::default())).unwrap();
+    let mut executable = prepared(&planned);
+    let mut state = State::new(&planned.plan);
+    assert!(executable.times().is_empty());
+    executable.trace(true);
+    let found = feed(&mut *executable, &mut state, &TOKENS, &[9]);
+    let times = executable.times();
+    assert!(times.len() == planned.plan.steps.len() && times.iter().sum::<f64>() > 0.0);
+    assert!(executable.times().iter().all(|&t| t == 0.0));
+    executable.trace(false);
+    executable.reserve(100, 1000).unwrap();
+    assert_eq!(executable.output(0), found);
+    assert!(executable.times().is_empty());
+}
+
+#[test]
+fn a_graph_without_a_stream_is_one_step() {
+    let mut graph = Graph::new();
+    let (i, j) = (graph.axis("i", Extent::Static(3)), graph.axis("j", Extent::Static(50)));
+    let a = graph.input(0, vec![i, j], S);
+    let b = graph.input(1, vec![j], S);
+    let product = graph.contract(&[a, b], &[j], S);
+    let scaled = graph.map(Scalar::Mul, &[a, b], S);
+    let soft = graph.softmax(scaled, j, S);
+    graph.output("product", product, vec![i]);
+    graph.output("soft", soft, vec![i, j]);
+    let planned = plan(&graph).unwrap();
+    let values: Vec<f32> = (0..150).map(|v| (v % 11) as f32 / 4.0 - 1.0).collect();
+    let arguments: [&[f32]; 2] = [&values, &values[..50]];
+    let mut scalar = ScalarBackend.prepare(Arc::clone(&planned.plan)).unwrap();
+    scalar.run(&mut [], &arguments).unwrap();
+    for isa in Isa::available() {
+        let mut executable = CpuBackend::new(Some(1), Some(isa)).prepare(Arc::clone(&planned.plan)).unwrap();
+        executable.run(&mut [], &arguments).unwrap();
+        for n in 0..2 {
+            let (found, expected) = (executable.output(n), scalar.output(n));
+            assert!(found.len() == expected.len());
+            assert!(found.iter().zip(expected).all(|(f, e)| (f - e).abs() <= 1e-6 * e.abs().max(1.0)));
+        }
+    }
+}
