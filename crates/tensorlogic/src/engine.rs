@@ -5,12 +5,22 @@
 
 use std::sync::Arc;
 
-use tl_exec::kernel::Plan;
+use tl_exec::kernel::{Buffer, Dim, Plan};
+use tl_exec::plan::Planned;
 use tl_exec::reference;
 use tl_exec::run::{Backend, Executable, RunError};
-use tl_ir::{Graph, Op};
+use tl_ir::{AxisId, Graph, Op, Span};
 
 use crate::error::Error;
+
+/// The most bytes of working memory that evaluating a graph may take: 8 GiB.
+pub const MAX_BYTES: usize = 8 << 30;
+
+/// The most positions that the axes of a value may have together, even if it is never kept as a whole: 2⁴⁸.
+const MAX_POSITIONS: usize = 1 << 48;
+
+/// The reference evaluates joins as they are written up to so many positions.
+const REFERENCE_POSITIONS: f64 = 1e7;
 
 /// What runs graphs. Cloning it shares the backend and its threads.
 #[derive(Clone)]
@@ -85,8 +95,16 @@ impl Engine {
     /// When an argument has the wrong size, or memory can't be had.
     pub fn evaluate(&self, graph: &Graph, arguments: &[&[f32]]) -> Result<Vec<Dense>, Error> {
         check_arguments(graph, arguments)?;
+        check_sizes(graph)?;
+        // The reference needs no plan; it is asked for one so that all engines refuse the same programs.
+        let planned = tl_exec::plan::plan(graph)?;
+        check_memory(&planned.plan)?;
         match &self.treatment {
-            Treatment::Planned(backend) => evaluate_planned(&**backend, graph, arguments),
+            Treatment::Planned(backend) => evaluate_planned(&**backend, planned, graph, arguments),
+            // A join of many tensors is evaluated in a good order, or it would not end.
+            Treatment::Reference if positions(graph) > REFERENCE_POSITIONS => {
+                Ok(evaluate_reference(&planned.graph, arguments))
+            }
             Treatment::Reference => Ok(evaluate_reference(graph, arguments)),
         }
     }
@@ -111,8 +129,12 @@ fn evaluate_reference(graph: &Graph, arguments: &[&[f32]]) -> Vec<Dense> {
     reference::evaluate(graph, &wide, 0).into_iter().map(narrow).collect()
 }
 
-fn evaluate_planned(backend: &dyn Backend, graph: &Graph, arguments: &[&[f32]]) -> Result<Vec<Dense>, Error> {
-    let planned = tl_exec::plan::plan(graph)?;
+fn evaluate_planned(
+    backend: &dyn Backend,
+    planned: Planned,
+    graph: &Graph,
+    arguments: &[&[f32]],
+) -> Result<Vec<Dense>, Error> {
     let mut executable = backend.prepare(planned.plan)?;
     executable.run(&mut [], arguments)?;
     let results = graph.outputs().iter().enumerate().map(|(number, output)| {
@@ -123,8 +145,55 @@ fn evaluate_planned(backend: &dyn Backend, graph: &Graph, arguments: &[&[f32]]) 
     Ok(results.collect())
 }
 
+/// How many positions the joins of a graph range over.
+fn positions(graph: &Graph) -> f64 {
+    let size = |&axis: &AxisId| graph.extent(axis).known().map_or(1.0, |n| n as f64);
+    let joins = graph.nodes().filter_map(|(_, node)| match &node.op {
+        Op::Contract { sum } => Some(node.axes.iter().chain(sum).map(size).product::<f64>()),
+        _ => None,
+    });
+    joins.sum()
+}
+
+/// Refuses a graph with a value of more elements than addresses, fused or not.
+fn check_sizes(graph: &Graph) -> Result<(), Error> {
+    let live = graph.live();
+    for (id, node) in graph.nodes().filter(|(id, _)| live[id.0 as usize]) {
+        let size = |&axis: &AxisId| graph.extent(axis).known().unwrap_or(1);
+        let elements = node.axes.iter().map(size).try_fold(1usize, usize::checked_mul);
+        if elements.is_none_or(|n| n > MAX_POSITIONS) {
+            let bytes = elements.map_or(usize::MAX, |n| n.saturating_mul(size_of::<f32>()));
+            let span = graph.node(id).span;
+            return Err(Error::TooLarge { bytes, limit: MAX_BYTES, span });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a plan whose working memory is beyond all bounds, naming the expression whose value is largest.
+fn check_memory(plan: &Plan) -> Result<(), Error> {
+    let bytes_of = |elements: usize| elements.saturating_mul(size_of::<f32>());
+    let bytes = tl_exec::plan::layout(plan, 1, 1, 1).map_or(usize::MAX, |layout| bytes_of(layout.len));
+    if bytes <= MAX_BYTES {
+        return Ok(());
+    }
+    let static_size = |dim: &Dim| if let Dim::Static(n) = *dim { n } else { 1 };
+    let size = |b: &Buffer| b.dims.iter().fold(1usize, |size, dim| size.saturating_mul(static_size(dim)));
+    let largest = (0..plan.buffers.len()).max_by_key(|&b| size(&plan.buffers[b])).unwrap_or(0);
+    let bytes = bytes.min(bytes_of(size(&plan.buffers[largest])));
+    let mut span = Span::NONE;
+    for step in plan.setup.iter().chain(&plan.steps) {
+        step.kernel.each_buffer(&mut |buffer, written| {
+            if written && buffer.index() == largest {
+                span = step.span;
+            }
+        });
+    }
+    Err(Error::TooLarge { bytes, limit: MAX_BYTES, span })
+}
+
 /// The sizes of static axes. A graph that is evaluated has no others.
-fn shape_of(graph: &Graph, axes: &[tl_ir::AxisId]) -> Vec<usize> {
+fn shape_of(graph: &Graph, axes: &[AxisId]) -> Vec<usize> {
     axes.iter().map(|&a| graph.extent(a).known().unwrap_or(0)).collect()
 }
 

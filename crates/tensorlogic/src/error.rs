@@ -62,6 +62,16 @@ pub enum Error {
         /// Where it was to go.
         len: usize,
     },
+    /// A value is too large to be computed as a whole.
+    #[error("this takes {bytes} bytes of memory; at most {limit} are possible")]
+    TooLarge {
+        /// How many bytes of working memory there would be.
+        bytes: usize,
+        /// How many there may be.
+        limit: usize,
+        /// The expression that takes most of them.
+        span: tl_syntax::Span,
+    },
     /// A plan could not be run.
     #[error("{0}")]
     Run(#[from] RunError),

@@ -31,11 +31,18 @@ pub struct Program {
 struct Importer<'a> {
     sources: &'a mut SourceMap,
     loader: &'a dyn Loader,
+    /// Functions of scripts that crates above have added.
+    functions: &'a [&'a str],
 }
 
 impl Program {
     /// Checks a program. `name` is for messages, and what imports are relative to.
     pub fn check(name: &str, text: &str, loader: &dyn Loader) -> Program {
+        Self::check_knowing(name, text, loader, &[])
+    }
+
+    /// Checks a program that may call functions beyond those of [`builtins`]: the ones that crates above add to an interpreter.
+    pub fn check_knowing(name: &str, text: &str, loader: &dyn Loader, functions: &[&str]) -> Program {
         let mut sources = SourceMap::new();
         let (prelude, mut list) = prelude(&mut sources);
         let entry = match sources.add(name, text) {
@@ -46,7 +53,8 @@ impl Program {
                 return Program { functions: prelude, entry: SourceId::NONE, diagnostics };
             }
         };
-        let checked = tl_sema::check(&entry, &mut Importer { sources: &mut sources, loader }, &prelude);
+        let mut importer = Importer { sources: &mut sources, loader, functions };
+        let checked = tl_sema::check(&entry, &mut importer, &prelude);
         list.extend(checked.diagnostics);
         let diagnostics = Diagnostics { sources, list };
         Program { functions: checked.program, entry: entry.id(), diagnostics }
@@ -54,8 +62,13 @@ impl Program {
 
     /// Checks a program from bytes that have yet to be found to be text.
     pub fn check_bytes(name: &str, bytes: &[u8], loader: &dyn Loader) -> Program {
+        Self::check_bytes_knowing(name, bytes, loader, &[])
+    }
+
+    /// The same for a program that may call functions beyond those of [`builtins`].
+    pub fn check_bytes_knowing(name: &str, bytes: &[u8], loader: &dyn Loader, functions: &[&str]) -> Program {
         match SourceMap::new().add_bytes(name, bytes) {
-            Ok(source) => Self::check(name, source.text(), loader),
+            Ok(source) => Self::check_knowing(name, source.text(), loader, functions),
             Err(error) => {
                 let diagnostics =
                     Diagnostics { sources: SourceMap::new(), list: vec![error.to_diagnostic()] };
@@ -163,12 +176,11 @@ impl tl_sema::Importer for Importer<'_> {
     }
 
     fn is_of_scripts(&self, name: &str) -> bool {
-        is_of_scripts(name)
+        self.functions.contains(&name) || is_of_scripts(name)
     }
 }
 
-/// Whether a builtin is one that equations can't call. Crates above may have added some that are not known here: a name that
-/// nothing else explains is left to the interpreter.
+/// Whether a builtin is one that equations can't call.
 fn is_of_scripts(name: &str) -> bool {
     let of_equations = tl_sema::builtins::names().any(|known| known == name);
     !of_equations && builtins::all().any(|builtin| builtin.name == name)

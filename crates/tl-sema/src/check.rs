@@ -103,7 +103,11 @@ impl Checker<'_> {
                 true => format!("imports are nested deeper than {MAX_IMPORT_DEPTH}"),
                 false => format!("a program may import at most {MAX_IMPORTS} files"),
             };
-            self.diagnostics.push(Diagnostic::error(codes::IMPORT_LIMIT, imported_at.unwrap_or(Span::NONE), what));
+            self.diagnostics.push(Diagnostic::error(
+                codes::IMPORT_LIMIT,
+                imported_at.unwrap_or(Span::NONE),
+                what,
+            ));
             return;
         }
         self.sources.insert(source.id(), source.clone());
@@ -135,12 +139,18 @@ impl Checker<'_> {
                 let found = self.script.definitions.add_dims(dims);
                 self.diagnostics.extend(found);
             }
-            Stmt::Main(main) => main.body().iter().flat_map(|body| body.stmts()).for_each(|s| self.stmt(source, &s)),
+            Stmt::Main(main) => {
+                main.body().iter().flat_map(|body| body.stmts()).for_each(|s| self.stmt(source, &s))
+            }
             Stmt::Rule(rule) => self.script.relations.extend(rule.name().map(|name| name.as_str().into())),
-            Stmt::Relation(decl) => self.script.relations.extend(decl.name().map(|name| name.as_str().into())),
+            Stmt::Relation(decl) => {
+                self.script.relations.extend(decl.name().map(|name| name.as_str().into()))
+            }
             Stmt::Param(decl) => self.script.variables.extend(decl.name().map(|name| name.as_str().into())),
             Stmt::Expr(expr) => {
-                self.script.relations.extend(expr.call().and_then(|call| call.name()).map(|n| n.as_str().into()));
+                self.script
+                    .relations
+                    .extend(expr.call().and_then(|call| call.name()).map(|n| n.as_str().into()));
                 self.bindings(stmt);
             }
             _ => self.bindings(stmt),
@@ -151,7 +161,8 @@ impl Checker<'_> {
     fn is_scripted(&self, equation: &ast::Equation) -> bool {
         let bare = equation.indexed().is_none() && equation.args().is_none();
         let Some(rhs) = equation.rhs().filter(|_| bare) else { return false };
-        let calls = rhs.syntax().descendants().filter_map(ast::CallExpr::cast).filter(|call| call.axes().is_none());
+        let calls =
+            rhs.syntax().descendants().filter_map(ast::CallExpr::cast).filter(|call| call.axes().is_none());
         calls.filter_map(|call| call.name()).any(|name| {
             self.program.function(name.as_str()).is_none() && self.importer.is_of_scripts(name.as_str())
         })
@@ -179,8 +190,12 @@ impl Checker<'_> {
         match self.importer.import(&path.value(), source) {
             Ok(imported) => self.file(&imported, Some(path.span())),
             Err(why) => self.diagnostics.push(
-                Diagnostic::error(codes::IMPORT_FAILED, path.span(), format!("this file can't be imported: {why}"))
-                    .help("paths are relative to the file that imports"),
+                Diagnostic::error(
+                    codes::IMPORT_FAILED,
+                    path.span(),
+                    format!("this file can't be imported: {why}"),
+                )
+                .help("paths are relative to the file that imports"),
             ),
         }
     }
@@ -195,8 +210,12 @@ impl Checker<'_> {
         let before = self.program.define(function);
         if let Some(before) = before.filter(|_| self.own.contains(&name)) {
             self.diagnostics.push(
-                Diagnostic::error(codes::DEFINED_TWICE, span, format!("the function `{name}` is defined twice"))
-                    .label(before.name.span, "the first definition"),
+                Diagnostic::error(
+                    codes::DEFINED_TWICE,
+                    span,
+                    format!("the function `{name}` is defined twice"),
+                )
+                .label(before.name.span, "the first definition"),
             );
         }
         if !self.own.contains(&name) {
@@ -212,18 +231,16 @@ impl Checker<'_> {
                 continue; // The interpreter runs it; its equations are checked when it does.
             }
             let (limits, program) = (Limits::default(), &self.program);
-            let arguments: Vec<Argument> = function.params.iter().map(|p| argument(&function, &p.name)).collect();
+            let arguments: Vec<Argument> =
+                function.params.iter().map(|p| argument(&function, &p.name)).collect();
             let (traced, graph, found) = with_large(|stack| {
                 let mut tracer = Tracer::new(program, None, &limits, stack);
                 let traced = tracer.check_function(&function, &arguments).is_ok();
                 let (graph, found) = tracer.into_parts();
                 (traced, graph, found)
             });
-            // A recursion may run along a stream, which needs no beginning, if the function is called with one; and one whose
-            // condition is not known does not end here.
-            let doubtful = [codes::NO_BEGINNING, codes::TOO_MANY_STEPS];
-            let certain = |d: &Diagnostic| function.is_generator() || !doubtful.contains(&d.code);
-            self.diagnostics.extend(found.into_iter().filter(certain));
+            let found = found.into_iter().filter(|d| self.is_certain(&function, d)).collect::<Vec<_>>();
+            self.diagnostics.extend(found);
             if traced
                 && function.is_generator()
                 && let Err(violations) = stream::derive(&graph)
@@ -233,6 +250,28 @@ impl Checker<'_> {
             }
         }
         self.remove_repetitions();
+    }
+
+    /// Whether a finding about a function holds however it is called.
+    fn is_certain(&self, function: &Function, found: &Diagnostic) -> bool {
+        if function.is_generator() {
+            return true;
+        }
+        // A recursion may run along a stream, which needs no beginning, if the function is called with one; and one whose
+        // condition is not known does not end here.
+        if [codes::NO_BEGINNING, codes::TOO_MANY_STEPS].contains(&found.code) {
+            return false;
+        }
+        // A function without axes may be one that only scripts call, with texts and lists. Names must mean something all the same.
+        let of_scripts = function.params.iter().all(|p| p.axes.is_none()) && function.result_axes.is_empty();
+        let name = found
+            .primary_span()
+            .and_then(|s| Some(self.sources.get(&s.source)?.slice(s)))
+            .unwrap_or_default();
+        let unknown = [codes::UNKNOWN_NAME, codes::UNKNOWN_FUNCTION].contains(&found.code);
+        let is_value =
+            self.script.variables.contains(name) || function.params.iter().any(|p| *p.name.text == *name);
+        !of_scripts || unknown && !is_value && !self.importer.is_of_scripts(name)
     }
 
     /// Analyses the equations outside of functions. Their variables have no values yet.
@@ -283,10 +322,13 @@ impl Checker<'_> {
             ViolationKind::ReducesRows => error(format!("`{read}` is reduced over all positions"))
                 .here("the result of one position depends on all")
                 .help(format!("reduce over another index `t` with `where t <= {row}`")),
-            ViolationKind::DataDependent => error(format!("`{read}` is read at a position that is data"))
-                .here("this read may look ahead"),
+            ViolationKind::DataDependent => {
+                error(format!("`{read}` is read at a position that is data")).here("this read may look ahead")
+            }
         };
-        diagnostic.note("a function that generates computes the tokens one after the other: a row may read no later row")
+        diagnostic.note(
+            "a function that generates computes the tokens one after the other: a row may read no later row",
+        )
     }
 }
 

@@ -212,11 +212,19 @@ pub(super) fn value_of(dense: Dense) -> Value {
 /// The findings about equations that could not be run.
 #[cold]
 pub(super) fn run_failed(error: Error, span: Span) -> Interrupt {
+    let place = match &error {
+        Error::TooLarge { span: place, .. } if !place.is_none() && *place != span => Some(*place),
+        _ => None,
+    };
     let message = match error {
         Error::Run(RunError::Memory { bytes }) => {
             format!("running this takes {bytes} bytes of memory, which can't be had")
         }
         other => other.to_string(),
     };
-    Diagnostic::error(codes::RUN_FAILED, span, message).into()
+    let diagnostic = match place {
+        Some(place) => Diagnostic::error(codes::RUN_FAILED, place, message).label(span, "it is needed here"),
+        None => Diagnostic::error(codes::RUN_FAILED, span, message),
+    };
+    diagnostic.into()
 }

@@ -369,7 +369,17 @@ impl Arguments {
     /// # Errors
     /// When the argument is no such thing.
     pub fn items(&self, parameter: usize) -> Result<Vec<Value>, CallError> {
-        super::convert::items(&self.value(parameter)).ok_or_else(|| self.wrong(parameter, "a list"))
+        let value = self.value(parameter);
+        if let Some(items) = super::convert::items(&value) {
+            return Ok(items);
+        }
+        match value.length() {
+            Some(length) if length > super::convert::MAX_ITEMS => {
+                let message = format!("{length} items are too many for a list");
+                Err(CallError::new(message).about(parameter).code(tl_syntax::codes::LENGTH_LIMIT))
+            }
+            _ => Err(self.wrong(parameter, "a list")),
+        }
     }
 
     /// The error that an argument is not what was wanted.

@@ -76,7 +76,7 @@ fn significant(n: f64, digits: usize) -> String {
     if n.is_infinite() {
         return if n > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
-    if n.fract() == 0.0 && n.abs() < 1e15 {
+    if n.fract() == 0.0 && n.abs() <= 9_007_199_254_740_992.0 {
         return format!("{}", n + 0.0);
     }
     let scientific = format!("{n:.*e}", digits - 1);
