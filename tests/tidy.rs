@@ -7,7 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace is two folders up")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .expect("the workspace is two folders up")
 }
 
 fn read(path: &Path) -> String {
@@ -35,7 +38,8 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
 
 fn crates() -> Vec<String> {
     let entries = fs::read_dir(root().join("crates")).expect("the crates are there");
-    let mut names: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }
@@ -71,7 +75,8 @@ fn crates_import_only_what_the_table_allows() {
             continue;
         };
         let manifest = read(&root().join("crates").join(&name).join("Cargo.toml"));
-        let dependencies = manifest.split("[dependencies]").nth(1).unwrap_or("").split("\n[").next().unwrap_or("");
+        let dependencies =
+            manifest.split("[dependencies]").nth(1).unwrap_or("").split("\n[").next().unwrap_or("");
         for line in dependencies.lines() {
             let dependency = line.split(['.', ' ', '=']).next().unwrap_or("");
             let ours = dependency.starts_with("tl-") || dependency == "tensorlogic";

@@ -20,6 +20,7 @@ pub mod interpreter;
 pub mod library;
 pub mod loader;
 pub mod model;
+mod names;
 pub mod program;
 pub mod session;
 

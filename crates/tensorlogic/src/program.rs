@@ -10,7 +10,7 @@ use tl_ir::Graph;
 use tl_ir::stream::{Violation, ViolationKind};
 use tl_sema::Argument;
 use tl_sema::reader::Reader;
-use tl_syntax::ast::Stmt;
+use tl_syntax::ast::{File, Stmt};
 use tl_syntax::{Diagnostic, Source, SourceId, SourceMap, codes};
 
 use crate::error::{Diagnostics, Error};
@@ -18,6 +18,7 @@ use crate::interpreter::builtins;
 use crate::library::{self, LibraryFile};
 use crate::loader::{Loader, MemoryLoader, resolve};
 use crate::model::Model;
+use crate::names;
 
 /// A program that was checked.
 #[derive(Clone, Debug)]
@@ -36,13 +37,18 @@ struct Importer<'a> {
 }
 
 impl Program {
-    /// Checks a program. `name` is for messages, and what imports are relative to.
+    /// Checks a program: its equations and functions. `name` is for messages, and what imports are relative to.
     pub fn check(name: &str, text: &str, loader: &dyn Loader) -> Program {
-        Self::check_knowing(name, text, loader, &[])
+        Self::checked(name, text, loader, None)
     }
 
-    /// Checks a program that may call functions beyond those of [`builtins`]: the ones that crates above add to an interpreter.
-    pub fn check_knowing(name: &str, text: &str, loader: &dyn Loader, functions: &[&str]) -> Program {
+    /// Checks a program, the names in its statements too. `functions` are those that it may call beyond [`builtins`]: the ones that
+    /// crates above add to an interpreter.
+    pub fn check_script(name: &str, text: &str, loader: &dyn Loader, functions: &[&str]) -> Program {
+        Self::checked(name, text, loader, Some(functions))
+    }
+
+    fn checked(name: &str, text: &str, loader: &dyn Loader, functions: Option<&[&str]>) -> Program {
         let mut sources = SourceMap::new();
         let (prelude, mut list) = prelude(&mut sources);
         let entry = match sources.add(name, text) {
@@ -53,22 +59,40 @@ impl Program {
                 return Program { functions: prelude, entry: SourceId::NONE, diagnostics };
             }
         };
-        let mut importer = Importer { sources: &mut sources, loader, functions };
+        let more = functions.unwrap_or_default();
+        let mut importer = Importer { sources: &mut sources, loader, functions: more };
         let checked = tl_sema::check(&entry, &mut importer, &prelude);
         list.extend(checked.diagnostics);
+        if functions.is_some() && !list.iter().any(|d| d.is_error() && is_of_syntax(d)) {
+            let own = sources.iter().filter(|source| source.id().0 >= entry.id().0);
+            let files: Vec<File> = own.map(|source| tl_syntax::parse(source).file()).collect();
+            let known = |name: &str| more.contains(&name) || is_known(name, &checked.program);
+            let names: Vec<&str> = builtins::all().map(|b| b.name).chain(more.iter().copied()).collect();
+            let found = names::check(&files, &known, &names);
+            list.extend(
+                found
+                    .into_iter()
+                    .filter(|new| !list.iter().any(|d| d.primary_span() == new.primary_span()))
+                    .collect::<Vec<_>>(),
+            );
+        }
         let diagnostics = Diagnostics { sources, list };
         Program { functions: checked.program, entry: entry.id(), diagnostics }
     }
 
     /// Checks a program from bytes that have yet to be found to be text.
     pub fn check_bytes(name: &str, bytes: &[u8], loader: &dyn Loader) -> Program {
-        Self::check_bytes_knowing(name, bytes, loader, &[])
+        Self::from_bytes(name, bytes, |text| Self::check(name, text, loader))
     }
 
-    /// The same for a program that may call functions beyond those of [`builtins`].
-    pub fn check_bytes_knowing(name: &str, bytes: &[u8], loader: &dyn Loader, functions: &[&str]) -> Program {
+    /// As [`Program::check_script`], from bytes that have yet to be found to be text.
+    pub fn check_script_bytes(name: &str, bytes: &[u8], loader: &dyn Loader, functions: &[&str]) -> Program {
+        Self::from_bytes(name, bytes, |text| Self::check_script(name, text, loader, functions))
+    }
+
+    fn from_bytes(name: &str, bytes: &[u8], check: impl FnOnce(&str) -> Program) -> Program {
         match SourceMap::new().add_bytes(name, bytes) {
-            Ok(source) => Self::check_knowing(name, source.text(), loader, functions),
+            Ok(source) => check(source.text()),
             Err(error) => {
                 let diagnostics =
                     Diagnostics { sources: SourceMap::new(), list: vec![error.to_diagnostic()] };
@@ -178,6 +202,19 @@ impl tl_sema::Importer for Importer<'_> {
     fn is_of_scripts(&self, name: &str) -> bool {
         self.functions.contains(&name) || is_of_scripts(name)
     }
+}
+
+/// Whether something always means something: a builtin, a function, a constant.
+fn is_known(name: &str, program: &tl_sema::Program) -> bool {
+    program.function(name).is_some()
+        || matches!(name, "pi" | "inf" | "nan")
+        || tl_sema::builtins::names().any(|known| known == name)
+        || builtins::all().any(|builtin| builtin.name == name)
+}
+
+/// Whether a finding is one of the lexer or the parser, after which names are guesses.
+fn is_of_syntax(found: &Diagnostic) -> bool {
+    ["E00", "E01", "E02"].iter().any(|start| found.code.starts_with(start))
 }
 
 /// Whether a builtin is one that equations can't call.

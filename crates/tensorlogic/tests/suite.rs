@@ -100,7 +100,7 @@ fn check(file: &Path, update: bool) -> Result<(), String> {
 /// The checker has no objection to a program that runs.
 fn check_without_running(file: &Path, text: &str, outcome: &Outcome) -> Result<(), String> {
     let name = file.file_name().unwrap().to_string_lossy();
-    let program = Program::check(&name, text, &DiskLoader::new(file.parent().unwrap()));
+    let program = Program::check_script(&name, text, &DiskLoader::new(file.parent().unwrap()), &[]);
     let runs = !outcome.findings.iter().any(|f| f.starts_with("Error: "));
     if runs && program.has_errors() {
         return Err(format!("it runs, but the checker says\n{}", program.diagnostics()));

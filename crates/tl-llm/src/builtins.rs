@@ -37,7 +37,9 @@ const TABLE: &[Builtin] = &[
         "logits, t = 0.8",
         Purity::Effect,
         "Draws a token at temperature `t`; 0 takes the most probable.",
-        |context, args| one_stage(context, &args, |logits, t, rng, c| draw::temperature_sample(logits, t, rng, c), 0.8),
+        |context, args| {
+            one_stage(context, &args, |logits, t, rng, c| draw::temperature_sample(logits, t, rng, c), 0.8)
+        },
     ),
     Builtin::new(
         "top_k_sample",
@@ -54,21 +56,27 @@ const TABLE: &[Builtin] = &[
         "logits, p = 0.95",
         Purity::Effect,
         "Draws among the fewest most probable tokens whose probabilities sum to `p`.",
-        |context, args| one_stage(context, &args, |logits, p, rng, c| draw::top_p_sample(logits, p, rng, c), 0.95),
+        |context, args| {
+            one_stage(context, &args, |logits, p, rng, c| draw::top_p_sample(logits, p, rng, c), 0.95)
+        },
     ),
     Builtin::new(
         "min_p_sample",
         "logits, p = 0.05",
         Purity::Effect,
         "Draws among the tokens at least `p` times as probable as the most probable.",
-        |context, args| one_stage(context, &args, |logits, p, rng, c| draw::min_p_sample(logits, p, rng, c), 0.05),
+        |context, args| {
+            one_stage(context, &args, |logits, p, rng, c| draw::min_p_sample(logits, p, rng, c), 0.05)
+        },
     ),
     Builtin::new(
         "typical_sample",
         "logits, p = 0.95",
         Purity::Effect,
         "Draws among the locally typical tokens of mass `p`.",
-        |context, args| one_stage(context, &args, |logits, p, rng, c| draw::typical_sample(logits, p, rng, c), 0.95),
+        |context, args| {
+            one_stage(context, &args, |logits, p, rng, c| draw::typical_sample(logits, p, rng, c), 0.95)
+        },
     ),
     Builtin::new(
         "penalize",
@@ -134,7 +142,8 @@ fn draw_with(
 
 fn sample(context: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
     let logits = arguments.logits(0)?;
-    let number = |parameter, default: f32| arguments.number_or(parameter, f64::from(default)).map(|n| n as f32);
+    let number =
+        |parameter, default: f32| arguments.number_or(parameter, f64::from(default)).map(|n| n as f32);
     let base = SamplingParams::default();
     let recent = if arguments.get(6).is_some() { arguments.token_ids(6)? } else { Vec::new() };
     let params = SamplingParams {

@@ -55,7 +55,10 @@ impl Conversation {
     ///
     /// # Errors
     /// When the file has no tokenizer, or no template and none is given.
-    pub fn new(generator: &Generator, template: Option<Arc<ChatTemplate>>) -> Result<Self, ConversationError> {
+    pub fn new(
+        generator: &Generator,
+        template: Option<Arc<ChatTemplate>>,
+    ) -> Result<Self, ConversationError> {
         let model = generator.model();
         let tokenizer = Arc::clone(model.tokenizer()?);
         let template = match template {

@@ -122,7 +122,8 @@ pub fn generate(
     let decoding = DecodeOptions { special: options.show_special, from_start: false };
     let mut decoder = tokenizer.map(|t| (t, t.decoder(decoding)));
     let ends = |id| !options.ignore_end && tokenizer.is_some_and(|t| t.is_end_of_generation(id));
-    let room = session.generator().context_limit().map_or(usize::MAX, |limit| limit.saturating_sub(prompt.len()));
+    let room =
+        session.generator().context_limit().map_or(usize::MAX, |limit| limit.saturating_sub(prompt.len()));
     let limit = options.max_tokens.unwrap_or(usize::MAX);
     let (mut ids, mut text) = (Vec::with_capacity(limit.min(room).min(4096)), String::with_capacity(4096));
     let prefill = feed_prompt(session, prompt, cancel)?;
@@ -143,7 +144,8 @@ pub fn generate(
             break Finish::End(id);
         }
         ids.push(id);
-        let step = stops.push(decoder.as_mut().map_or("", |(tokenizer, decoder)| decoder.push(tokenizer, id)));
+        let step =
+            stops.push(decoder.as_mut().map_or("", |(tokenizer, decoder)| decoder.push(tokenizer, id)));
         if !step.text.is_empty() {
             text.push_str(step.text);
             show(step.text);

@@ -83,8 +83,10 @@ impl Block {
             units.push(unit(prefix, name, value));
             units.len() - 1
         };
-        let lets = block.lets.iter().map(|l| (l.name.clone(), add("let ", &l.name, &l.value))).collect::<Vec<_>>();
-        let dims = block.dims.iter().map(|d| (d.name.clone(), add("dim ", &d.name, &d.size))).collect::<Vec<_>>();
+        let lets =
+            block.lets.iter().map(|l| (l.name.clone(), add("let ", &l.name, &l.value))).collect::<Vec<_>>();
+        let dims =
+            block.dims.iter().map(|d| (d.name.clone(), add("dim ", &d.name, &d.size))).collect::<Vec<_>>();
         let params = function.iter().flat_map(|f| &f.params);
         let defaults = params
             .clone()
@@ -98,7 +100,8 @@ impl Block {
         let mut declared: HashSet<Arc<str>> = dims.iter().map(|(name, _)| Arc::clone(&name.text)).collect();
         let dim_names: Vec<Arc<str>> = declared.iter().cloned().collect();
         if let Some(function) = &function {
-            let axes = function.params.iter().flat_map(|p| p.axes.iter().flatten()).chain(&function.result_axes);
+            let axes =
+                function.params.iter().flat_map(|p| p.axes.iter().flatten()).chain(&function.result_axes);
             declared.extend(axes.map(|axis| Arc::clone(&axis.text)));
         }
         let mut out = Block {
@@ -120,12 +123,16 @@ impl Block {
 
     /// Whether the positions of a tensor can be staged: its equations name them.
     pub fn names_positions(&self, tensor: &str) -> bool {
-        self.tensors.get(tensor).is_some_and(|units| units.iter().all(|&unit| self.units[unit].indices.is_some()))
+        self.tensors
+            .get(tensor)
+            .is_some_and(|units| units.iter().all(|&unit| self.units[unit].indices.is_some()))
     }
 
     fn analyse(&mut self, names: &BlockNames<'_>, dims: &[Arc<str>]) {
-        let variables: Vec<_> = self.units.iter().map(|unit| projection::index_variables(unit, names)).collect();
-        let is_index = |unit: usize, name: &str| variables[unit].iter().any(|(variable, _)| **variable == *name);
+        let variables: Vec<_> =
+            self.units.iter().map(|unit| projection::index_variables(unit, names)).collect();
+        let is_index =
+            |unit: usize, name: &str| variables[unit].iter().any(|(variable, _)| **variable == *name);
         self.trees = self.tree_arguments(names);
         let is_path = |expr: &Expr| self.trees.contains(&expr.id);
         self.domains = Domains::new(&self.units, self.function.as_deref(), dims, &is_index, &is_path);
@@ -163,7 +170,8 @@ impl Block {
 /// Whether a function uses a parameter as a model: takes a field of it or metadata, or gives it to a function that does.
 fn is_tree(function: &Function, param: &str, names: &BlockNames<'_>, depth: usize) -> bool {
     let mut tree = false;
-    let is_param = |expr: &Expr| matches!(&expr.unparenthesized().kind, ExprKind::Name(name) if **name == *param);
+    let is_param =
+        |expr: &Expr| matches!(&expr.unparenthesized().kind, ExprKind::Name(name) if **name == *param);
     let mut visit = |expr: &Expr| match &expr.kind {
         ExprKind::Field(base, _) => tree |= is_param(base),
         ExprKind::Index(base, indices) => {

@@ -19,14 +19,34 @@ pub const BUILTINS: &[Builtin] = &[
     Builtin { name: "has", usage: "has(m.path)", doc: "whether the model has that tensor or that metadata" },
     Builtin { name: "sum", usage: "sum[i](x[i])", doc: "the sum over the indices, 0 of nothing" },
     Builtin { name: "prod", usage: "prod[i](x[i])", doc: "the product over the indices, 1 of nothing" },
-    Builtin { name: "max", usage: "max[i](x[i]), max(a, b)", doc: "the largest over the indices, −∞ of nothing; of two values the larger" },
-    Builtin { name: "min", usage: "min[i](x[i]), min(a, b)", doc: "the smallest over the indices, +∞ of nothing; of two values the smaller" },
-    Builtin { name: "mean", usage: "mean[i](x[i])", doc: "the mean over the indices of what the guard leaves" },
+    Builtin {
+        name: "max",
+        usage: "max[i](x[i]), max(a, b)",
+        doc: "the largest over the indices, −∞ of nothing; of two values the larger",
+    },
+    Builtin {
+        name: "min",
+        usage: "min[i](x[i]), min(a, b)",
+        doc: "the smallest over the indices, +∞ of nothing; of two values the smaller",
+    },
+    Builtin {
+        name: "mean",
+        usage: "mean[i](x[i])",
+        doc: "the mean over the indices of what the guard leaves",
+    },
     Builtin { name: "any", usage: "any[i](x[i])", doc: "1 where one is true, else 0" },
     Builtin { name: "all", usage: "all[i](x[i])", doc: "1 where all are true, else 0" },
     Builtin { name: "count", usage: "count[i](x[i])", doc: "how many are true" },
-    Builtin { name: "argmax", usage: "argmax[i](x[i])", doc: "the position of the largest, the first of equals" },
-    Builtin { name: "argmin", usage: "argmin[i](x[i])", doc: "the position of the smallest, the first of equals" },
+    Builtin {
+        name: "argmax",
+        usage: "argmax[i](x[i])",
+        doc: "the position of the largest, the first of equals",
+    },
+    Builtin {
+        name: "argmin",
+        usage: "argmin[i](x[i])",
+        doc: "the position of the smallest, the first of equals",
+    },
 ];
 
 /// Functions whose arguments are names, not values.

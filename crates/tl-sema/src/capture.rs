@@ -95,7 +95,9 @@ impl Capture<'_> {
                 self.expr(body);
                 guard.iter_mut().for_each(|condition| self.expr(condition));
             }
-            ExprKind::If(condition, yes, no) => [condition, yes, no].into_iter().for_each(|part| self.expr(part)),
+            ExprKind::If(condition, yes, no) => {
+                [condition, yes, no].into_iter().for_each(|part| self.expr(part))
+            }
             ExprKind::Number(_) | ExprKind::Str(_) | ExprKind::Bool(_) => {}
             ExprKind::Unsupported(_) | ExprKind::Missing => {}
         }

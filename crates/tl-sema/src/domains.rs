@@ -146,7 +146,8 @@ impl Domains {
 
     /// The name that the equations have for a class, where one asks for it by the name of a variable of any equation.
     pub fn anywhere(&self, name: &str) -> Option<Class> {
-        let mut found = self.keys.iter().filter(|(key, _)| matches!(key, Key::Variable(_, n) if **n == *name));
+        let mut found =
+            self.keys.iter().filter(|(key, _)| matches!(key, Key::Variable(_, n) if **n == *name));
         let first = found.next().map(|(_, &k)| self.find(k))?;
         found.all(|(_, &k)| self.find(k) == first).then_some(first)
     }
@@ -156,7 +157,10 @@ impl Domains {
         for (tensor, axes) in params.chain([(&function.result.text, &function.result_axes)]) {
             for (position, axis) in axes.iter().enumerate() {
                 declared.insert(Arc::clone(&axis.text));
-                self.union(Key::Position(Arc::clone(tensor), position), Key::Declared(Arc::clone(&axis.text)));
+                self.union(
+                    Key::Position(Arc::clone(tensor), position),
+                    Key::Declared(Arc::clone(&axis.text)),
+                );
             }
         }
     }
@@ -300,7 +304,9 @@ impl Domains {
             let inside = |tensor: &Arc<str>| self.cycles.get(tensor) == Some(&number);
             let inner: Vec<&Read<'_>> = reads
                 .iter()
-                .filter(|r| inside(r.tensor) && inside(&equations[r.equation].target.text) && !r.indices.is_empty())
+                .filter(|r| {
+                    inside(r.tensor) && inside(&equations[r.equation].target.text) && !r.indices.is_empty()
+                })
                 .collect();
             let places = inner.iter().flat_map(|r| (0..r.indices.len()).map(move |k| (r.tensor, k)));
             let candidates: HashSet<Class> = places.filter_map(|(t, k)| self.position(t, k)).collect();
@@ -391,7 +397,8 @@ fn is_constant(index: &Index, is_index: &dyn Fn(&str) -> bool) -> bool {
         IndexKind::Expr(expr) => {
             let mut constant = true;
             expr.walk(&mut |part| {
-                constant &= !matches!(&part.kind, ExprKind::Index(..)) && !matches!(&part.kind, ExprKind::Name(n) if is_index(n));
+                constant &= !matches!(&part.kind, ExprKind::Index(..))
+                    && !matches!(&part.kind, ExprKind::Name(n) if is_index(n));
             });
             constant
         }

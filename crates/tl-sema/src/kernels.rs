@@ -164,7 +164,8 @@ mod tests {
         let library = include_str!("../../../lib/std/softmax.tl");
         let text = &library[library.find("fn softmax").unwrap()..];
         assert_eq!(kernel_of(text), Some(Kernel::Softmax));
-        let renamed = "fn s(a[k]) -> b[k] { b[k] = exp(a[k] - max[k](a[k])) / sum[k](exp(a[k] - max[k](a[k]))) }";
+        let renamed =
+            "fn s(a[k]) -> b[k] { b[k] = exp(a[k] - max[k](a[k])) / sum[k](exp(a[k] - max[k](a[k]))) }";
         assert_eq!(kernel_of(renamed), Some(Kernel::Softmax));
     }
 
@@ -172,7 +173,8 @@ mod tests {
     fn a_changed_softmax_is_what_it_says() {
         let changed = "fn softmax(x[d]) -> y[d] { y[d] = exp(x[d]) / sum[d](exp(x[d])) }";
         assert_eq!(kernel_of(changed), None);
-        let other = "fn softmax(x[d]) -> y[d] { y[d] = exp(x[d] - min[d](x[d])) / sum[d](exp(x[d] - max[d](x[d]))) }";
+        let other =
+            "fn softmax(x[d]) -> y[d] { y[d] = exp(x[d] - min[d](x[d])) / sum[d](exp(x[d] - max[d](x[d]))) }";
         assert_eq!(kernel_of(other), None);
     }
 }

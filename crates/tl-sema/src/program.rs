@@ -306,7 +306,9 @@ impl Expr {
         match &self.kind {
             ExprKind::Number(_) | ExprKind::Str(_) | ExprKind::Bool(_) | ExprKind::Name(_) => {}
             ExprKind::Unsupported(_) | ExprKind::Missing => {}
-            ExprKind::List(parts) | ExprKind::Join(parts) | ExprKind::Apply(_, parts) => parts.iter().for_each(visit),
+            ExprKind::List(parts) | ExprKind::Join(parts) | ExprKind::Apply(_, parts) => {
+                parts.iter().for_each(visit)
+            }
             ExprKind::Field(base, _) | ExprKind::Paren(base) => visit(base),
             ExprKind::Project(_, _, body) | ExprKind::Keep(body, _) => visit(body),
             ExprKind::Call(_, args) => args.iter().for_each(|arg| visit(&arg.value)),
@@ -374,7 +376,9 @@ impl Expr {
                 body.substitute(value);
                 guard.iter_mut().for_each(|condition| condition.substitute(value));
             }
-            ExprKind::If(condition, yes, no) => [condition, yes, no].into_iter().for_each(|part| part.substitute(value)),
+            ExprKind::If(condition, yes, no) => {
+                [condition, yes, no].into_iter().for_each(|part| part.substitute(value))
+            }
             ExprKind::Index(base, indices) => {
                 base.substitute(value);
                 indices.iter_mut().for_each(|index| index.substitute(value));

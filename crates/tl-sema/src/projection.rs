@@ -135,7 +135,9 @@ pub(crate) fn index_variables(equation: &Equation, names: &dyn Names) -> Vec<(Ar
     equation.indices.iter().flatten().for_each(|index| found.index(index));
     let mut visit = |expr: &Expr| match &expr.kind {
         ExprKind::Index(_, indices) => indices.iter().for_each(|index| found.index(index)),
-        ExprKind::Project(_, bound, _) | ExprKind::Keep(_, bound) => bound.iter().for_each(|name| found.name(name)),
+        ExprKind::Project(_, bound, _) | ExprKind::Keep(_, bound) => {
+            bound.iter().for_each(|name| found.name(name))
+        }
         _ => {}
     };
     equation.value.walk(&mut visit);
@@ -209,13 +211,15 @@ pub(crate) fn analyse(
         .map(|(name, _)| Arc::clone(name))
         .filter(|name| domains.variable(number, name, false).is_some_and(|class| domains.is_staged(class)))
         .collect();
-    let mut walk = Walk { names, facts: &mut facts, diagnostics, staged, summed: Vec::new(), guarded: HashSet::new() };
+    let mut walk =
+        Walk { names, facts: &mut facts, diagnostics, staged, summed: Vec::new(), guarded: HashSet::new() };
     walk.guard(&equation.guard);
     let root = equation.value.unparenthesized();
     let free = walk.expr(&equation.value, &Around { kept: &kept, term: root.id, outermost: true });
     let summed = std::mem::take(&mut walk.summed);
     if equation.explicit {
-        let projected = free.iter().map(|(name, _)| Arc::clone(name)).filter(|name| !walk.facts.left.contains(name));
+        let projected =
+            free.iter().map(|(name, _)| Arc::clone(name)).filter(|name| !walk.facts.left.contains(name));
         walk.facts.projected = projected.collect();
     } else {
         walk.settle(&free, &kept, &summed);
@@ -272,7 +276,9 @@ impl Walk<'_> {
             ExprKind::Apply(_, operands) => {
                 operands.iter().flat_map(|operand| self.term(operand, &inner)).collect::<Free>().merged()
             }
-            ExprKind::Sum(terms) => terms.iter().flat_map(|(_, term)| self.term(term, &inner)).collect::<Free>().merged(),
+            ExprKind::Sum(terms) => {
+                terms.iter().flat_map(|(_, term)| self.term(term, &inner)).collect::<Free>().merged()
+            }
             ExprKind::Join(factors) => self.product(expr, &mut factors.iter(), &inner),
             ExprKind::Product(factors) => self.product(expr, &mut factors.iter().map(|(_, f)| f), &inner),
             ExprKind::If(condition, yes, no) => {
@@ -285,10 +291,14 @@ impl Walk<'_> {
             ExprKind::Keep(body, kept) => {
                 let kept: Vec<Arc<str>> = kept.iter().map(|name| Arc::clone(&name.text)).collect();
                 let outer = std::mem::take(&mut self.summed);
-                let free = self.expr(body, &Around { kept: &kept, term: body.unparenthesized().id, outermost: false });
+                let free = self
+                    .expr(body, &Around { kept: &kept, term: body.unparenthesized().id, outermost: false });
                 let summed = std::mem::replace(&mut self.summed, outer);
                 self.settle(&free, &kept, &summed);
-                free.into_iter().filter(|(name, _)| kept.contains(name)).map(|(n, o)| (n, at_term(o, around.term))).collect()
+                free.into_iter()
+                    .filter(|(name, _)| kept.contains(name))
+                    .map(|(n, o)| (n, at_term(o, around.term)))
+                    .collect()
             }
             ExprKind::Call(name, args) => self.call(expr, name, args, around),
         }
@@ -304,7 +314,8 @@ impl Walk<'_> {
             let occurrence = Occurrence { span: expr.span, term: around.term, repeated: false };
             return vec![(Arc::clone(name), vec![occurrence])];
         }
-        if !self.names.is_variable(name) && !self.names.is_tensor(name) && builtins::constant(name).is_none() {
+        if !self.names.is_variable(name) && !self.names.is_tensor(name) && builtins::constant(name).is_none()
+        {
             self.unknown(name, expr.span);
         }
         Vec::new()
@@ -345,14 +356,23 @@ impl Walk<'_> {
         for index in indices {
             match &index.kind {
                 IndexKind::Name(name) if self.is_index(name) => {
-                    free.push((Arc::clone(name), vec![Occurrence { span: index.span, term: around.term, repeated: false }]));
+                    free.push((
+                        Arc::clone(name),
+                        vec![Occurrence { span: index.span, term: around.term, repeated: false }],
+                    ));
                 }
-                IndexKind::Group(names) => free.extend(names.iter().filter(|n| self.is_index(&n.text)).map(|name| {
-                    (Arc::clone(&name.text), vec![Occurrence { span: name.span, term: around.term, repeated: false }])
-                })),
+                IndexKind::Group(names) => {
+                    free.extend(names.iter().filter(|n| self.is_index(&n.text)).map(|name| {
+                        (
+                            Arc::clone(&name.text),
+                            vec![Occurrence { span: name.span, term: around.term, repeated: false }],
+                        )
+                    }))
+                }
                 IndexKind::Expr(inner) => {
                     // Index arithmetic is no place for sums: everything is kept.
-                    let all: Vec<Arc<str>> = self.facts.variables.iter().map(|(name, _)| Arc::clone(name)).collect();
+                    let all: Vec<Arc<str>> =
+                        self.facts.variables.iter().map(|(name, _)| Arc::clone(name)).collect();
                     let around = Around { kept: &all, term: around.term, outermost: false };
                     let inner = self.expr(inner, &around);
                     free.extend(inner.into_iter().map(|(name, o)| (name, at_term(o, around.term))));
@@ -374,7 +394,12 @@ impl Walk<'_> {
         merged
     }
 
-    fn product<'e>(&mut self, expr: &Expr, factors: &mut dyn Iterator<Item = &'e Expr>, around: &Around<'_>) -> Free {
+    fn product<'e>(
+        &mut self,
+        expr: &Expr,
+        factors: &mut dyn Iterator<Item = &'e Expr>,
+        around: &Around<'_>,
+    ) -> Free {
         let frees: Vec<Free> = factors.map(|factor| self.expr(factor, around)).collect();
         let mut counts: HashMap<Arc<str>, usize> = HashMap::new();
         for (name, _) in frees.iter().flatten() {
@@ -405,8 +430,12 @@ impl Walk<'_> {
             let found = inner.iter().any(|(index, _)| *index == name.text);
             if !found && !self.could_be_open(body) {
                 self.diagnostics.push(
-                    Diagnostic::warning(codes::SINGLE_INDEX, name.span, format!("`{}` does not occur in what is reduced", name.text))
-                        .note("the value is taken once for each position of the index"),
+                    Diagnostic::warning(
+                        codes::SINGLE_INDEX,
+                        name.span,
+                        format!("`{}` does not occur in what is reduced", name.text),
+                    )
+                    .note("the value is taken once for each position of the index"),
                 );
             }
         }
@@ -443,7 +472,8 @@ impl Walk<'_> {
         let all: Vec<Arc<str>> = self.facts.variables.iter().map(|(name, _)| Arc::clone(name)).collect();
         let term = arg.value.unparenthesized().id;
         let free = self.expr(&arg.value, &Around { kept: &all, term, outermost: false });
-        let (stay, reduced): (Free, Free) = free.into_iter().partition(|(name, _)| around.kept.contains(name));
+        let (stay, reduced): (Free, Free) =
+            free.into_iter().partition(|(name, _)| around.kept.contains(name));
         self.facts.reduced.insert(expr.id, reduced.into_iter().map(|(name, _)| name).collect());
         stay.into_iter().map(|(name, o)| (name, at_term(o, around.term))).collect()
     }
@@ -451,8 +481,11 @@ impl Walk<'_> {
     fn unknown_function(&self, name: &Name) -> Diagnostic {
         let mut known = self.names.all();
         known.extend(builtins::names().map(str::to_owned));
-        let diagnostic =
-            Diagnostic::error(codes::UNKNOWN_FUNCTION, name.span, format!("there is no function `{}`", name.text));
+        let diagnostic = Diagnostic::error(
+            codes::UNKNOWN_FUNCTION,
+            name.span,
+            format!("there is no function `{}`", name.text),
+        );
         match did_you_mean(&name.text, known.iter().map(String::as_str)) {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
             None => diagnostic,
@@ -503,7 +536,8 @@ impl Walk<'_> {
         let mut free: Free = free.into_iter().map(|(name, o)| (name, at_term(o, around.term))).collect();
         for axis in &result {
             if let ResultAxis::Index(name) = axis {
-                let span = worked.iter().find(|(index, _)| index == name).map_or(expr.span, |&(_, span)| span);
+                let span =
+                    worked.iter().find(|(index, _)| index == name).map_or(expr.span, |&(_, span)| span);
                 free.push((Arc::clone(name), vec![Occurrence { span, term: around.term, repeated: false }]));
             }
         }
@@ -512,7 +546,12 @@ impl Walk<'_> {
     }
 
     /// Which argument each parameter takes.
-    fn match_arguments(&mut self, name: &Name, args: &[Arg], function: &Function) -> Option<Vec<Option<usize>>> {
+    fn match_arguments(
+        &mut self,
+        name: &Name,
+        args: &[Arg],
+        function: &Function,
+    ) -> Option<Vec<Option<usize>>> {
         let mut taken: Vec<Option<usize>> = vec![None; function.params.len()];
         let mut wrong = false;
         for (number, arg) in args.iter().enumerate() {
@@ -539,7 +578,13 @@ impl Walk<'_> {
     }
 
     /// The indices of an argument that a parameter's axes are, and what else is free in it.
-    fn bind_axes(&mut self, value: &Expr, wanted: usize, function: &Function, around: &Around<'_>) -> (BoundAxes, Free) {
+    fn bind_axes(
+        &mut self,
+        value: &Expr,
+        wanted: usize,
+        function: &Function,
+        around: &Around<'_>,
+    ) -> (BoundAxes, Free) {
         let mut dots = Vec::new();
         self.dots_in(value, &mut dots);
         let left = if around.outermost { self.facts.dotted.clone() } else { Vec::new() };
@@ -548,8 +593,11 @@ impl Walk<'_> {
         let term = value.unparenthesized().id;
         let free = self.expr(value, &Around { kept: &kept, term, outermost: false });
         let has = |name: &Arc<str>| free.iter().any(|(index, _)| index == name);
-        let axes: Vec<Arc<str>> =
-            free.iter().map(|(name, _)| Arc::clone(name)).filter(|name| !self.staged.contains(name)).collect();
+        let axes: Vec<Arc<str>> = free
+            .iter()
+            .map(|(name, _)| Arc::clone(name))
+            .filter(|name| !self.staged.contains(name))
+            .collect();
         let chosen = if dots.len() == wanted {
             dots
         } else if dots.is_empty() && left.len() == wanted && left.iter().all(has) {
@@ -569,7 +617,9 @@ impl Walk<'_> {
     /// The dotted indices of an argument, those of calls inside it left out.
     fn dots_in(&self, expr: &Expr, dots: &mut Vec<Arc<str>>) {
         match &expr.kind {
-            ExprKind::Call(name, _) if self.names.function(&name.text).is_some_and(|f| takes_axes(&f)) => return,
+            ExprKind::Call(name, _) if self.names.function(&name.text).is_some_and(|f| takes_axes(&f)) => {
+                return;
+            }
             ExprKind::Index(_, indices) => {
                 for index in indices.iter().filter(|index| index.dotted) {
                     if let IndexKind::Name(name) = &index.kind
@@ -611,7 +661,10 @@ impl Walk<'_> {
         free: &Free,
         around: &Around<'_>,
     ) -> Vec<ResultAxis> {
-        if around.outermost && !self.facts.dotted.is_empty() && self.facts.dotted.len() == function.result_axes.len() {
+        if around.outermost
+            && !self.facts.dotted.is_empty()
+            && self.facts.dotted.len() == function.result_axes.len()
+        {
             return self.facts.dotted.iter().cloned().map(ResultAxis::Index).collect();
         }
         let bare = bound.values().any(|axis| *axis == ResultAxis::Bare);
@@ -663,10 +716,14 @@ impl Walk<'_> {
         let dotted = equation.indices.iter().flatten().find(|index| index.dotted);
         if let (Some(dotted), false) = (dotted, is_call) {
             self.diagnostics.push(
-                Diagnostic::error(codes::MISSING_DOT, dotted.span, "a dot on the left needs a function on the right")
-                    .here("the axis that the outermost function works along")
-                    .label(root.span, "this is not a call of a function that works along an axis")
-                    .help("put the dot in the argument of the function that works along this axis"),
+                Diagnostic::error(
+                    codes::MISSING_DOT,
+                    dotted.span,
+                    "a dot on the left needs a function on the right",
+                )
+                .here("the axis that the outermost function works along")
+                .label(root.span, "this is not a call of a function that works along an axis")
+                .help("put the dot in the argument of the function that works along this axis"),
             );
         }
     }
@@ -707,9 +764,10 @@ impl Walk<'_> {
             open |= match &part.kind {
                 ExprKind::List(_) | ExprKind::Field(..) => true,
                 ExprKind::Name(name) => !self.is_index(name),
-                ExprKind::Index(_, indices) => {
-                    indices.iter().any(|i| matches!(i.kind, IndexKind::Slice(..)) || matches!(&i.kind, IndexKind::Name(n) if !self.is_index(n)))
-                }
+                ExprKind::Index(_, indices) => indices.iter().any(|i| {
+                    matches!(i.kind, IndexKind::Slice(..))
+                        || matches!(&i.kind, IndexKind::Name(n) if !self.is_index(n))
+                }),
                 _ => false,
             };
         });
@@ -753,7 +811,9 @@ fn not_in_equation(span: Span, what: &str) -> Diagnostic {
 #[cold]
 fn single_index(name: &str, span: Span) -> Diagnostic {
     Diagnostic::warning(codes::SINGLE_INDEX, span, format!("`{name}` occurs only here, so it is summed away"))
-        .help(format!("if that is meant, write `sum[{name}](…)`, or `_` for the index; else check the spelling"))
+        .help(format!(
+            "if that is meant, write `sum[{name}](…)`, or `_` for the index; else check the spelling"
+        ))
 }
 
 #[cold]
@@ -767,8 +827,11 @@ fn summed_and_used(name: &str, product: Span, again: Span) -> Diagnostic {
 #[cold]
 fn ambiguous(name: &str, occurrences: &[Occurrence]) -> Diagnostic {
     let first = occurrences[0].span;
-    let mut diagnostic =
-        Diagnostic::error(codes::AMBIGUOUS_SUM, first, format!("it is not clear where `{name}` is to be summed"));
+    let mut diagnostic = Diagnostic::error(
+        codes::AMBIGUOUS_SUM,
+        first,
+        format!("it is not clear where `{name}` is to be summed"),
+    );
     for other in &occurrences[1..] {
         diagnostic = diagnostic.label(other.span, "and here, in no product with the first");
     }
@@ -778,7 +841,13 @@ fn ambiguous(name: &str, occurrences: &[Occurrence]) -> Diagnostic {
 }
 
 #[cold]
-fn missing_dot(value: &Expr, wanted: usize, axes: &[Arc<str>], dots: &[Arc<str>], function: &Function) -> Diagnostic {
+fn missing_dot(
+    value: &Expr,
+    wanted: usize,
+    axes: &[Arc<str>],
+    dots: &[Arc<str>],
+    function: &Function,
+) -> Diagnostic {
     let name = &function.name.text;
     let listed = axes.iter().map(|a| format!("`{a}`")).collect::<Vec<_>>().join(", ");
     let message = match (dots.len(), wanted) {

@@ -36,7 +36,8 @@ impl<'p> Reader<'p> {
         };
         let head_end = decl.result().map(|r| r.span()).or_else(|| params.last().map(|p| p.name.span));
         let span = head_end.map_or(name.span, |end| name.span.to(end));
-        let result = result_name.as_ref().map_or_else(|| Name { text: "result".into(), span: name.span }, name_of);
+        let result =
+            result_name.as_ref().map_or_else(|| Name { text: "result".into(), span: name.span }, name_of);
         let mut function = Function {
             name,
             params,
@@ -101,7 +102,9 @@ impl<'p> Reader<'p> {
         let span = expr.span();
         let kind = match expr {
             ast::Expr::Name(name) => ExprKind::Name(name.name().into()),
-            ast::Expr::Number(number) => number.value().map_or(ExprKind::Missing, |n| ExprKind::Number(n.as_f64())),
+            ast::Expr::Number(number) => {
+                number.value().map_or(ExprKind::Missing, |n| ExprKind::Number(n.as_f64()))
+            }
             ast::Expr::String(text) => ExprKind::Str(text.value().into()),
             ast::Expr::Bool(value) => ExprKind::Bool(value.value()),
             ast::Expr::Paren(paren) => match paren.inner() {
@@ -139,7 +142,9 @@ impl<'p> Reader<'p> {
             ast::Expr::Interpolated(_) => ExprKind::Unsupported("an interpolated string"),
             ast::Expr::Wildcard(_) => ExprKind::Unsupported("`_` as a value"),
             // A virtual index is an index: what is stored is derived.
-            ast::Expr::Virtual(index) => index.name().map_or(ExprKind::Missing, |n| ExprKind::Name(n.as_str().into())),
+            ast::Expr::Virtual(index) => {
+                index.name().map_or(ExprKind::Missing, |n| ExprKind::Name(n.as_str().into()))
+            }
             ast::Expr::Tuple(_) => ExprKind::Unsupported("a tuple"),
             ast::Expr::Dict(_) => ExprKind::Unsupported("a dictionary"),
             ast::Expr::Range(_) => ExprKind::Unsupported("a range"),
@@ -214,7 +219,11 @@ impl<'p> Reader<'p> {
 
     fn result_equation(&mut self, function: &mut Function, value: &ast::Expr, guard: Vec<Expr>) {
         let value = self.expr(value);
-        let index = |axis: &Name| Index { kind: IndexKind::Name(Arc::clone(&axis.text)), dotted: false, span: axis.span };
+        let index = |axis: &Name| Index {
+            kind: IndexKind::Name(Arc::clone(&axis.text)),
+            dotted: false,
+            span: axis.span,
+        };
         let indices = match function.result_axes.is_empty() {
             true => None,
             false => Some(function.result_axes.iter().map(index).collect()),
@@ -237,7 +246,9 @@ impl<'p> Reader<'p> {
                 ast::Stmt::Equation(equation) => match self.equation(equation) {
                     Some(equation) => function.block.equations.push(equation),
                     None => {
-                        function.script.get_or_insert((equation.span(), "an equation whose left side is no tensor"));
+                        function
+                            .script
+                            .get_or_insert((equation.span(), "an equation whose left side is no tensor"));
                     }
                 },
                 ast::Stmt::Let(binding) => self.binding(function, binding),
@@ -277,18 +288,25 @@ impl<'p> Reader<'p> {
 
     fn index(&mut self, index: &ast::IndexExpr) -> Index {
         let span = index.span();
-        let named = |ident: Option<ast::Ident>| ident.map_or(IndexKind::Any, |i| IndexKind::Name(i.as_str().into()));
+        let named =
+            |ident: Option<ast::Ident>| ident.map_or(IndexKind::Any, |i| IndexKind::Name(i.as_str().into()));
         let (kind, dotted) = match index {
             ast::IndexExpr::Name(name) => (named(name.ident()), false),
             ast::IndexExpr::Dotted(name) => (named(name.name()), true),
             ast::IndexExpr::Virtual(name) => (named(name.name()), false),
             ast::IndexExpr::Wildcard(_) => (IndexKind::Any, false),
-            ast::IndexExpr::Group(group) => (IndexKind::Group(group.names().map(|n| name_of(&n)).collect()), false),
+            ast::IndexExpr::Group(group) => {
+                (IndexKind::Group(group.names().map(|n| name_of(&n)).collect()), false)
+            }
             ast::IndexExpr::Slice(slice) => {
                 if let Some(step) = slice.step() {
                     self.diagnostics.push(
-                        Diagnostic::error(codes::BAD_INDEX, step.span(), "a slice with a step is not available")
-                            .help("read with an index expression: `y[i] = x[2 * i]`"),
+                        Diagnostic::error(
+                            codes::BAD_INDEX,
+                            step.span(),
+                            "a slice with a step is not available",
+                        )
+                        .help("read with an index expression: `y[i] = x[2 * i]`"),
                     );
                 }
                 let mut bound = |e: Option<ast::Expr>| e.map(|e| Box::new(self.expr(&e)));
@@ -373,7 +391,8 @@ impl<'p> Reader<'p> {
 
     fn comparison(&mut self, chain: &ast::CompareExpr) -> Expr {
         let pairs = chain.comparisons();
-        let mut compared = pairs.into_iter().map(|(a, op, b)| self.compare(&a, op, &b)).collect::<Vec<_>>().into_iter();
+        let mut compared =
+            pairs.into_iter().map(|(a, op, b)| self.compare(&a, op, &b)).collect::<Vec<_>>().into_iter();
         let Some(first) = compared.next() else { return self.new_expr(ExprKind::Missing, chain.span()) };
         compared.fold(first, |left, right| {
             let span = left.span.to(right.span);
@@ -398,23 +417,35 @@ impl<'p> Reader<'p> {
     }
 
     fn call(&mut self, call: &ast::CallExpr) -> ExprKind {
-        let Some(ident) = call.name() else { return ExprKind::Unsupported("a call of something that is no name") };
+        let Some(ident) = call.name() else {
+            return ExprKind::Unsupported("a call of something that is no name");
+        };
         let arguments: Vec<ast::Argument> = call.arguments().collect();
         if let Some(axes) = call.axes() {
             let Some(projection) = Projection::named(ident.as_str()) else {
                 self.diagnostics.push(
-                    Diagnostic::error(codes::UNKNOWN_NAME, ident.span(), format!("`{}` is no reduction", ident.as_str()))
-                        .help("the reductions are sum, prod, max, min, mean, any, all, count, argmax, argmin"),
+                    Diagnostic::error(
+                        codes::UNKNOWN_NAME,
+                        ident.span(),
+                        format!("`{}` is no reduction", ident.as_str()),
+                    )
+                    .help("the reductions are sum, prod, max, min, mean, any, all, count, argmax, argmin"),
                 );
                 return ExprKind::Missing;
             };
             let names = self.axis_names(axes.items().collect());
             return match &arguments[..] {
-                [ast::Argument::Positional(body)] => ExprKind::Project(projection, names, Box::new(self.expr(body))),
+                [ast::Argument::Positional(body)] => {
+                    ExprKind::Project(projection, names, Box::new(self.expr(body)))
+                }
                 _ => {
                     self.diagnostics.push(
-                        Diagnostic::error(codes::ARGUMENT_COUNT, call.span(), "a reduction takes one argument")
-                            .help(format!("write `{}[i](x[i])`", ident.as_str())),
+                        Diagnostic::error(
+                            codes::ARGUMENT_COUNT,
+                            call.span(),
+                            "a reduction takes one argument",
+                        )
+                        .help(format!("write `{}[i](x[i])`", ident.as_str())),
                     );
                     ExprKind::Missing
                 }

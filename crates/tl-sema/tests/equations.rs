@@ -21,7 +21,8 @@ fn a_matrix_product_and_its_square() {
 
 #[test]
 fn each_join_of_a_product_sums_its_own_index() {
-    let text = "n = [1, 2]\nG = [[1, 0], [0, 1]]\nU = [[2, 0], [0, 3]]\ny[f] = n[d] G[d, f] * n[d] U[d, f]\ny?";
+    let text =
+        "n = [1, 2]\nG = [[1, 0], [0, 1]]\nU = [[2, 0], [0, 3]]\ny[f] = n[d] G[d, f] * n[d] U[d, f]\ny?";
     assert_eq!(script(text), (vec![2], vec![2.0, 12.0]));
 }
 
@@ -79,7 +80,10 @@ fn a_guard_restricts_sums_and_the_left_side() {
     assert_eq!(script(&format!("{x}Y[i] = mean[j](X[j]) where j <= i\nY?")).1, [1.0, 1.5, 2.0, 2.5]);
     assert_eq!(script(&format!("{x}Y[i] = max[j](-X[j]) where j >= i\nY?")).1, [-1.0, -2.0, -3.0, -4.0]);
     assert_eq!(script(&format!("{x}Y[i] = sum[j](X[j] where j < i)\nY?")).1, [0.0, 1.0, 3.0, 6.0]);
-    assert_eq!(script(&format!("{x}Y[i] = max[j](X[j] where j < i and X[j] < 3)\nY?")).1[1..], [1.0, 2.0, 2.0]);
+    assert_eq!(
+        script(&format!("{x}Y[i] = max[j](X[j] where j < i and X[j] < 3)\nY?")).1[1..],
+        [1.0, 2.0, 2.0]
+    );
 }
 
 #[test]
@@ -88,7 +92,11 @@ fn a_guarded_softmax_is_taken_over_what_is_left() {
     assert_eq!(script(text).1, [1.0, 0.0, 0.5, 0.5]);
     let written = "fn own(x[d]) -> y[d] { y[d] = exp(x[d]) / sum[e](exp(x[e])) }\n";
     let text = format!("{written}X = [[0, 0], [0, 0]]\nY[i, j.] = own(X[i, j]) where j <= i\nY?");
-    assert_eq!(script(&text).1, [1.0, 0.0, 0.5, 0.5], "a guard reaches into functions, under other names too");
+    assert_eq!(
+        script(&text).1,
+        [1.0, 0.0, 0.5, 0.5],
+        "a guard reaches into functions, under other names too"
+    );
 }
 
 #[test]
@@ -124,11 +132,22 @@ fn constants_slices_diagonals_and_gathers() {
     assert_eq!(script(&format!("{a}Y = A[i, i]\nY?")).1, [15.0], "the trace");
     assert_eq!(script(&format!("{a}Y[i] = A[i, i]\nY?")).1, [1.0, 5.0, 9.0], "the diagonal");
     assert_eq!(script(&format!("{a}Y[i, i] = A[0, i]\nY?")).1, [1.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 3.0]);
-    assert_eq!(script(&format!("{a}k = [2, 0]\nY[n, j] = A[k[n], j]\nY?")), (vec![2, 3], vec![7.0, 8.0, 9.0, 1.0, 2.0, 3.0]));
-    assert_eq!(script(&format!("{a}k = [2, 0, 2]\nY[k[n]] = A[n, 0]\ndim m = 3\nZ[m] = Y[m]\nZ?")).1, [4.0, 0.0, 8.0], "a scatter");
+    assert_eq!(
+        script(&format!("{a}k = [2, 0]\nY[n, j] = A[k[n], j]\nY?")),
+        (vec![2, 3], vec![7.0, 8.0, 9.0, 1.0, 2.0, 3.0])
+    );
+    assert_eq!(
+        script(&format!("{a}k = [2, 0, 2]\nY[k[n]] = A[n, 0]\ndim m = 3\nZ[m] = Y[m]\nZ?")).1,
+        [4.0, 0.0, 8.0],
+        "a scatter"
+    );
     assert_eq!(script(&format!("{a}A[1:3, 0]?")).1, [4.0, 7.0]);
     assert_eq!(script(&format!("{a}A[2, j]?")), (vec![3], vec![7.0, 8.0, 9.0]));
-    assert_eq!(script("Y[0] = 3\nY[2] = 4\nY?"), (vec![3], vec![3.0, 0.0, 4.0]), "what no equation defines is 0");
+    assert_eq!(
+        script("Y[0] = 3\nY[2] = 4\nY?"),
+        (vec![3], vec![3.0, 0.0, 4.0]),
+        "what no equation defines is 0"
+    );
 }
 
 #[test]
@@ -149,7 +168,11 @@ fn the_same_left_side_adds_up() {
 fn recursion_over_an_index_is_unrolled() {
     let fib = "f[0] = 0\nf[1] = 1\nf[n + 2] = f[n + 1] + f[n]\n";
     assert_eq!(script(&format!("{fib}f[10]?")), (vec![], vec![55.0]));
-    assert_eq!(script(&format!("{fib}f[70]?")).1, [190392490709135.0], "far steps are reached from the beginning");
+    assert_eq!(
+        script(&format!("{fib}f[70]?")).1,
+        [190392490709135.0],
+        "far steps are reached from the beginning"
+    );
     let walk = "A = [[0.5, 0.5], [0, 1]]\nx[0, i] = 1 - i\nx[t + 1, j] = x[t, i] A[i, j]\nx[3, j]?";
     assert_eq!(script(&format!("dim i = 2\n{walk}")).1, [0.125, 0.875]);
     let down = "b[4] = 1\nb[n] = 2 * b[n + 1]\nb[0]?";
@@ -182,9 +205,17 @@ fn functions_map_over_the_other_indices() {
     let text = format!("{norm}X = [[3, 0], [3, 2]]\nY[i, j] = rms(X[i., j])\nY?");
     assert_eq!(script(&text).1, [1.0, 0.0, 1.0, 1.414214]);
     let text = format!("{norm}X = [[3, 3], [0, 2]]\nrms(X)?");
-    assert_eq!(script(&text), (vec![2, 2], vec![1.0, 1.0, 0.0, 1.414214]), "without indices along the last axis");
-    let grows = "fn up(x[d], W[d, e]) -> y[e] { y[e] = x[d] W[d, e] }\nX = [[1, 2]]\nV = [[1, 0, 1], [0, 1, 1]]\n";
-    assert_eq!(script(&format!("{grows}Y[i, e.] = up(X[i, d.], V[d., e.])\nY?")), (vec![1, 3], vec![1.0, 2.0, 3.0]));
+    assert_eq!(
+        script(&text),
+        (vec![2, 2], vec![1.0, 1.0, 0.0, 1.414214]),
+        "without indices along the last axis"
+    );
+    let grows =
+        "fn up(x[d], W[d, e]) -> y[e] { y[e] = x[d] W[d, e] }\nX = [[1, 2]]\nV = [[1, 0, 1], [0, 1, 1]]\n";
+    assert_eq!(
+        script(&format!("{grows}Y[i, e.] = up(X[i, d.], V[d., e.])\nY?")),
+        (vec![1, 3], vec![1.0, 2.0, 3.0])
+    );
     assert_eq!(script(&format!("{grows}up(X, V)?")), (vec![1, 3], vec![1.0, 2.0, 3.0]));
 }
 
@@ -195,7 +226,10 @@ fn the_library_works_on_whole_tensors() {
     assert_eq!(script("softmax([0, 0, 0, 0])?").1, [0.25; 4]);
     assert_eq!(script("T = [[1, 2], [3, 4], [5, 6]]\nembedding(T, [2, 0])?").1, [5.0, 6.0, 1.0, 2.0]);
     assert_eq!(script("X = [-1, 2]\nrelu(X)?").1, [0.0, 2.0]);
-    assert_eq!(script("X = [0, 0]\nL = [1, 1]\nY[e] = cross_entropy([0, 0], L[e])\nY?").1, [0.693147, 0.693147]);
+    assert_eq!(
+        script("X = [0, 0]\nL = [1, 1]\nY[e] = cross_entropy([0, 0], L[e])\nY?").1,
+        [0.693147, 0.693147]
+    );
     let loss = "X = [[0, 0], [9, 0]]\nlabel = [1, 0]\nL = mean[e](cross_entropy(X[e, k.], label[e]))\nL?";
     assert!((script(loss).1[0] - (0.693147 + 0.000123) / 2.0).abs() < 1e-5);
 }
@@ -214,7 +248,8 @@ fn rope_turns_pairs_by_their_angles() {
     let x: Vec<f64> = (0..8).map(|i| f64::from(i) * 0.3 - 1.0).collect();
     let text = "fn f(x[c], p) -> y[c] = rope(x[c], p, 100)\nfn h(x[c], p) -> y[c] = rope_halves(x[c], p, 100)\n\
                 fn part(x[c], p) -> y[c] = rope(x[c], p, 100, 4)";
-    let turn = |a: f64, b: f64, angle: f64| (a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos());
+    let turn =
+        |a: f64, b: f64, angle: f64| (a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos());
     let angle = |j: usize, n: usize| 3.0 * 100f64.powf(-2.0 * j as f64 / n as f64);
     let (mut near, mut far, mut part) = (vec![0.0; 8], vec![0.0; 8], x.clone());
     for j in 0..4 {
@@ -232,7 +267,12 @@ fn rope_turns_pairs_by_their_angles() {
 #[test]
 fn errors_show_both_places() {
     let found = script_error("A = [1, 2]\nB = [1, 2, 3]\nY = A[i] B[i]\nY?");
-    assert!(found.contains("E0401") && found.contains("`i` has two sizes: 2 and 3") && found.contains("2: the axis of `A`"), "{found}");
+    assert!(
+        found.contains("E0401")
+            && found.contains("`i` has two sizes: 2 and 3")
+            && found.contains("2: the axis of `A`"),
+        "{found}"
+    );
     let found = script_error("A = [1, 2]\nB = [1, 2]\nY = (A[e] - B[e])^2\nY?");
     assert!(found.contains("E0405 at `e`"), "{found}");
     let found = script_error("A = [1, 2]\nY = A[i] A[i] + A[i]\nY?");

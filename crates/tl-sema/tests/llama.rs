@@ -33,7 +33,8 @@ impl Direct<'_> {
     /// `W[in, out]` applied, plus the bias if there is one.
     fn apply(&self, name: &str, x: &[f64]) -> Vec<f64> {
         let w = self.tensor(&format!("{name}.weight")).unwrap();
-        let mut y: Vec<f64> = w.chunks_exact(x.len()).map(|row| row.iter().zip(x).map(|(a, b)| a * b).sum()).collect();
+        let mut y: Vec<f64> =
+            w.chunks_exact(x.len()).map(|row| row.iter().zip(x).map(|(a, b)| a * b).sum()).collect();
         if let Some(bias) = self.tensor(&format!("{name}.bias")) {
             y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
         }
@@ -49,7 +50,8 @@ impl Direct<'_> {
         for j in 0..self.turned / 2 {
             let angle = p as f64 * 10000f64.powf(-2.0 * j as f64 / self.turned as f64) / (self.slower)(j);
             let (a, b) = (head[2 * j], head[2 * j + 1]);
-            (head[2 * j], head[2 * j + 1]) = (a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos());
+            (head[2 * j], head[2 * j + 1]) =
+                (a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos());
         }
     }
 
@@ -73,14 +75,17 @@ impl Direct<'_> {
                 for h in 0..self.heads {
                     let g = h / (self.heads / self.kv);
                     let seen: Vec<usize> = (0..=p).filter(|t| p - t < self.window).collect();
-                    let score = |t: usize| (0..c).map(|i| q[p][h * c + i] * k[t][g * c + i]).sum::<f64>() * self.scale;
+                    let score = |t: usize| {
+                        (0..c).map(|i| q[p][h * c + i] * k[t][g * c + i]).sum::<f64>() * self.scale
+                    };
                     let e: Vec<f64> = seen.iter().map(|&t| score(t).exp()).collect();
                     let total: f64 = e.iter().sum();
                     for (&t, e) in seen.iter().zip(&e) {
                         (0..c).for_each(|i| out[h * c + i] += e / total * v[t][g * c + i]);
                     }
                 }
-                let y: Vec<f64> = x[p].iter().zip(self.apply(&b("attn_output"), &out)).map(|(a, b)| a + b).collect();
+                let y: Vec<f64> =
+                    x[p].iter().zip(self.apply(&b("attn_output"), &out)).map(|(a, b)| a + b).collect();
                 let h = self.norm(&b("ffn_norm.weight"), &y);
                 let (gate, up) = (self.apply(&b("ffn_gate"), &h), self.apply(&b("ffn_up"), &h));
                 let s: Vec<f64> = gate.iter().zip(up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();

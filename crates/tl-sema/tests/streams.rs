@@ -24,7 +24,10 @@ fn windows(traced: &Traced) -> Vec<Option<usize>> {
 
 #[test]
 fn a_shift_is_a_delay() {
-    assert_close(&scalar("fn f(m, tok[p]) -> y[p] { y[p] = tok[p - 1] + 10 * tok[p] }"), &[20., 2., 30., 13.]);
+    assert_close(
+        &scalar("fn f(m, tok[p]) -> y[p] { y[p] = tok[p - 1] + 10 * tok[p] }"),
+        &[20., 2., 30., 13.],
+    );
     assert_close(&scalar("fn f(m, tok[p]) -> y[p] { y[p] = tok[0] * p }"), &[0., 2., 4., 6.]);
 }
 
@@ -65,8 +68,9 @@ fn a_recurrent_network_equals_a_loop() {
     let mut h = [0.0; 3];
     for token in TOKENS {
         let x = &embed[token as usize * 3..][..3];
-        let next: Vec<f64> =
-            (0..3).map(|d| (0..3).map(|e| h[e] * w[d * 3 + e] + x[e] * u[d * 3 + e]).sum::<f64>().tanh()).collect();
+        let next: Vec<f64> = (0..3)
+            .map(|d| (0..3).map(|e| h[e] * w[d * 3 + e] + x[e] * u[d * 3 + e]).sum::<f64>().tanh())
+            .collect();
         h.copy_from_slice(&next);
         expected.extend(next);
     }
@@ -85,10 +89,22 @@ fn two_tensors_may_define_each_other_through_time() {
 
 #[test]
 fn sums_over_the_past_follow_the_guard() {
-    assert_close(&scalar("fn f(m, tok[p]) -> y[p] { y[p] = sum[t](tok[t]) where t <= p }"), &[2., 2., 5., 6.]);
-    assert_close(&scalar("fn f(m, tok[p]) -> y[p] { y[p] = mean[t](tok[t]) where t <= p and p - t < 2 }"), &[2., 1., 1.5, 2.]);
-    assert_close(&scalar("fn f(m, tok[p]) -> y[p] { y[p] = max[t](tok[t]) where t <= p }"), &[2., 2., 3., 3.]);
-    assert_close(&scalar("fn f(m, tok[p]) -> y[p] { y[p] = count[t](tok[t] == tok[p]) where t < p }"), &[0., 0., 0., 0.]);
+    assert_close(
+        &scalar("fn f(m, tok[p]) -> y[p] { y[p] = sum[t](tok[t]) where t <= p }"),
+        &[2., 2., 5., 6.],
+    );
+    assert_close(
+        &scalar("fn f(m, tok[p]) -> y[p] { y[p] = mean[t](tok[t]) where t <= p and p - t < 2 }"),
+        &[2., 1., 1.5, 2.],
+    );
+    assert_close(
+        &scalar("fn f(m, tok[p]) -> y[p] { y[p] = max[t](tok[t]) where t <= p }"),
+        &[2., 2., 3., 3.],
+    );
+    assert_close(
+        &scalar("fn f(m, tok[p]) -> y[p] { y[p] = count[t](tok[t] == tok[p]) where t < p }"),
+        &[0., 0., 0., 0.],
+    );
 }
 
 #[test]

@@ -47,6 +47,7 @@ use tl_syntax::{Diagnostic, SourceMap, Span, codes};
 
 pub use builtin::{Arguments, Builtin, CallError, Purity};
 pub use context::Context;
+pub(crate) use fault::closest;
 pub use function::Function;
 pub use host::{CapturedHost, Host};
 pub use limits::Limits;

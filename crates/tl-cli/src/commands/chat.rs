@@ -180,7 +180,10 @@ impl Chat {
     /// A line of a conversation: a command, or something to say. What goes wrong is told, and the conversation goes on.
     fn line(&mut self, line: &str) -> Next {
         let line = line.trim();
-        let done = match line.strip_prefix('/').map(|rest| rest.split_once(char::is_whitespace).unwrap_or((rest, ""))) {
+        let done = match line
+            .strip_prefix('/')
+            .map(|rest| rest.split_once(char::is_whitespace).unwrap_or((rest, "")))
+        {
             None if line.is_empty() => Ok(()),
             None => self.say(line).map(drop),
             Some(("quit" | "exit", _)) => return Next::Quit,
@@ -211,7 +214,10 @@ impl Chat {
             .ok_or_else(|| Failure::usage(format!("write /set NAME VALUE; {SETTABLE}")))?;
         let mut changed = self.args.sampling.clone();
         if matches!(name, "max-tokens" | "n") {
-            let count = value.trim().parse().map_err(|_| Failure::usage(format!("`{value}` is not a number of tokens")))?;
+            let count = value
+                .trim()
+                .parse()
+                .map_err(|_| Failure::usage(format!("`{value}` is not a number of tokens")))?;
             self.args.max_tokens = Some(count);
             return Ok(());
         }

@@ -30,7 +30,12 @@ pub fn run(args: Args) -> Outcome {
     let mut findings = program.diagnostics().clone();
     if let Some(model) = args.model.as_ref().filter(|_| !findings.has_errors()) {
         let model = opening::open_model(&opening::find(model)?, &OpenArgs::default())?;
-        let generator = Generator::with_program(&Engine::cpu(), Arc::clone(&model), &program, &GeneratorOptions::default());
+        let generator = Generator::with_program(
+            &Engine::cpu(),
+            Arc::clone(&model),
+            &program,
+            &GeneratorOptions::default(),
+        );
         match generator {
             Ok(_) => {}
             Err(Error::Program(found)) => findings = found,

@@ -50,9 +50,9 @@ pub fn run(args: Args, threads: Option<usize>) -> Outcome {
 }
 
 fn to_json(e: &Explanation) -> serde_json::Value {
-    let kernel = |k: &KernelLine| json!({ "kind": k.kind, "computes": k.label, "bytes": k.bytes, "flops": k.flops });
-    let store =
-        |s: &StoreLine| json!({ "tensor": s.name, "width": s.width, "window": s.window, "row_bytes": s.row_bytes() });
+    let kernel =
+        |k: &KernelLine| json!({ "kind": k.kind, "computes": k.label, "bytes": k.bytes, "flops": k.flops });
+    let store = |s: &StoreLine| json!({ "tensor": s.name, "width": s.width, "window": s.window, "row_bytes": s.row_bytes() });
     json!({
         "backend": e.backend,
         "kernels": e.kernels.iter().map(kernel).collect::<Vec<_>>(),
@@ -75,8 +75,18 @@ fn print_text(e: &Explanation, all: bool) -> std::io::Result<()> {
     writeln!(out, "\nremembered for each sequence")?;
     let lines: Vec<String> = e.stores.iter().map(store_line).collect();
     print_repeated(&mut out, &lines, all)?;
-    writeln!(out, "  in all {} for each position, and {} that do not grow", bytes(e.growing_bytes_per_position), bytes(e.window_bytes))?;
-    writeln!(out, "\nfor each token: {} of weights, {:.3} Gop", bytes(e.bytes_per_token), e.flops_per_token as f64 / 1e9)
+    writeln!(
+        out,
+        "  in all {} for each position, and {} that do not grow",
+        bytes(e.growing_bytes_per_position),
+        bytes(e.window_bytes)
+    )?;
+    writeln!(
+        out,
+        "\nfor each token: {} of weights, {:.3} Gop",
+        bytes(e.bytes_per_token),
+        e.flops_per_token as f64 / 1e9
+    )
 }
 
 fn kernel_line(k: &KernelLine) -> String {
@@ -107,8 +117,10 @@ fn print_repeated(out: &mut impl Write, lines: &[String], all: bool) -> std::io:
 /// The block at the start that covers most lines by repeating: its length and how often it comes. Two repetitions are printed as
 /// they are.
 fn repetition(lines: &[String]) -> (usize, usize) {
-    let times = |period: usize| 1 + lines.chunks_exact(period).skip(1).take_while(|c| *c == &lines[..period]).count();
-    let candidates = (1..=lines.len().min(64)).map(|period| (period, times(period))).filter(|&(_, times)| times > 2);
+    let times =
+        |period: usize| 1 + lines.chunks_exact(period).skip(1).take_while(|c| *c == &lines[..period]).count();
+    let candidates =
+        (1..=lines.len().min(64)).map(|period| (period, times(period))).filter(|&(_, times)| times > 2);
     candidates.max_by_key(|&(period, times)| (period * times, times)).unwrap_or((1, 1))
 }
 

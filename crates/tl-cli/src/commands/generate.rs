@@ -95,7 +95,11 @@ pub fn run(args: Args, threads: Option<usize>) -> Outcome {
         None => writeln!(out, "{}", generation.ids.iter().map(u32::to_string).collect::<Vec<_>>().join(","))?,
     }
     for (id, value) in top {
-        writeln!(out, "{id:>8} {value:>12.5}  {}", tokenizer.as_ref().map_or_else(String::new, |t| t.token_display(id)))?;
+        writeln!(
+            out,
+            "{id:>8} {value:>12.5}  {}",
+            tokenizer.as_ref().map_or_else(String::new, |t| t.token_display(id))
+        )?;
     }
     if generation.finish == Finish::Cancelled { Err(Failure::interrupted()) } else { Ok(()) }
 }

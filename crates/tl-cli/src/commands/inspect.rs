@@ -58,7 +58,12 @@ fn check(file: &File) -> Outcome<Vec<Bad>> {
         let found = found?;
         if !found.is_sound() {
             let first = found.first_indices();
-            bad.push(Bad { tensor: found.tensor.clone(), dtype: found.dtype.name(), count: found.bad, first });
+            bad.push(Bad {
+                tensor: found.tensor.clone(),
+                dtype: found.dtype.name(),
+                count: found.bad,
+                first,
+            });
         }
     }
     Ok(bad)
@@ -83,8 +88,17 @@ fn print_text(file: &File, bad: Option<&Vec<Bad>>) -> Outcome {
         writeln!(out, "every value of every tensor is finite")?;
     }
     for b in bad {
-        let first = b.first.as_ref().map_or_else(String::new, |f| format!(", the first at {f:?} (slowest axis first)"));
-        writeln!(out, "{} ({}): {} values are infinite or NaN{first}", tl_formats::escape(&b.tensor), b.dtype, b.count)?;
+        let first = b
+            .first
+            .as_ref()
+            .map_or_else(String::new, |f| format!(", the first at {f:?} (slowest axis first)"));
+        writeln!(
+            out,
+            "{} ({}): {} values are infinite or NaN{first}",
+            tl_formats::escape(&b.tensor),
+            b.dtype,
+            b.count
+        )?;
     }
     Ok(())
 }

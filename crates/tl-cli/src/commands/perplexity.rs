@@ -27,13 +27,18 @@ pub struct Args {
 /// Runs the command. Nothing is prepended: the first token is given, every other is scored.
 pub fn run(args: Args, threads: Option<usize>) -> Outcome {
     let bytes = std::fs::read(&args.text).map_err(|e| Failure::file(&args.text, &e))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|e| Failure::data(format!("{}: byte {} is not UTF-8", args.text.display(), e.utf8_error().valid_up_to())))?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        Failure::data(format!("{}: byte {} is not UTF-8", args.text.display(), e.utf8_error().valid_up_to()))
+    })?;
     let opened = opening::open(&args.model, &args.open, threads)?;
     let tokenizer = opened.generator.model().tokenizer()?;
     let ids = tokenizer.encode(&text, EncodeOptions::default())?;
     if ids.len() < 2 {
-        return Err(Failure::data(format!("{} has {} tokens; at least 2 are needed", args.text.display(), ids.len())));
+        return Err(Failure::data(format!(
+            "{} has {} tokens; at least 2 are needed",
+            args.text.display(),
+            ids.len()
+        )));
     }
     let values = logprobs(&mut opened.generator.session(), &ids)?;
     let mean = -values.iter().sum::<f64>() / values.len() as f64;

@@ -33,7 +33,10 @@ pub fn run(args: Args) -> Outcome {
     let mut bytes = Vec::new();
     std::io::stdin().lock().read_to_end(&mut bytes)?;
     let text = String::from_utf8(bytes).map_err(|error| {
-        Failure::data(format!("standard input is not UTF-8: byte {} can't be read", error.utf8_error().valid_up_to()))
+        Failure::data(format!(
+            "standard input is not UTF-8: byte {} can't be read",
+            error.utf8_error().valid_up_to()
+        ))
     })?;
     let options = EncodeOptions { parse_special: !args.no_special, add_special: args.add_bos };
     let encoding = tokenizer.encode_counted(&text, options)?;

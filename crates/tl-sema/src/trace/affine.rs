@@ -67,13 +67,18 @@ impl Tracer<'_> {
             return self.linear_constant(cx, expr);
         }
         Ok(match &expr.kind {
-            ExprKind::Name(name) => Some(Linear { terms: vec![(Arc::clone(name), 1)], offset: 0, divisor: 1 }),
+            ExprKind::Name(name) => {
+                Some(Linear { terms: vec![(Arc::clone(name), 1)], offset: 0, divisor: 1 })
+            }
             ExprKind::Paren(inner) => self.linear(cx, inner)?,
-            ExprKind::Apply(Scalar::Neg, operands) => self.linear(cx, &operands[0])?.and_then(|l| l.scaled(-1)),
+            ExprKind::Apply(Scalar::Neg, operands) => {
+                self.linear(cx, &operands[0])?.and_then(|l| l.scaled(-1))
+            }
             ExprKind::Sum(terms) => {
                 let mut sum = Some(Linear::constant(0));
                 for (minus, term) in terms {
-                    let term = self.linear(cx, term)?.and_then(|l| if *minus { l.scaled(-1) } else { Some(l) });
+                    let term =
+                        self.linear(cx, term)?.and_then(|l| if *minus { l.scaled(-1) } else { Some(l) });
                     sum = sum.zip(term).and_then(|(sum, term)| sum.plus(term));
                 }
                 sum
@@ -119,8 +124,12 @@ impl Tracer<'_> {
         match number {
             Some(n) if n.fract() == 0.0 && n.abs() <= 1e15 => Ok(Some(Linear::constant(n as i64))),
             Some(n) => self.fail(
-                Diagnostic::error(codes::BAD_INDEX, expr.span, format!("an index is a whole number, this is {n}"))
-                    .help("use `floor(…)` or `round(…)` if the nearest one is meant"),
+                Diagnostic::error(
+                    codes::BAD_INDEX,
+                    expr.span,
+                    format!("an index is a whole number, this is {n}"),
+                )
+                .help("use `floor(…)` or `round(…)` if the nearest one is meant"),
             ),
             None => Ok(None),
         }
@@ -130,7 +139,8 @@ impl Tracer<'_> {
     pub(super) fn mentions_axes(&self, cx: &Cx, expr: &Expr) -> bool {
         let facts = &cx.frame.block.facts[cx.unit];
         let is_axis = |name: &Arc<str>| {
-            facts.variables.iter().any(|(v, _)| v == name) && !matches!(cx.variables.get(name), Some(Bound::Step(_)))
+            facts.variables.iter().any(|(v, _)| v == name)
+                && !matches!(cx.variables.get(name), Some(Bound::Step(_)))
         };
         let mut found = false;
         expr.walk(&mut |part| match &part.kind {
@@ -139,7 +149,9 @@ impl Tracer<'_> {
                 for index in indices {
                     match &index.kind {
                         crate::program::IndexKind::Name(name) => found |= is_axis(name),
-                        crate::program::IndexKind::Group(names) => found |= names.iter().any(|n| is_axis(&n.text)),
+                        crate::program::IndexKind::Group(names) => {
+                            found |= names.iter().any(|n| is_axis(&n.text))
+                        }
                         _ => {}
                     }
                 }
@@ -160,7 +172,8 @@ impl Tracer<'_> {
 
     /// Whether a comparison of affine functions holds everywhere (`Some(true)`), nowhere, or here and there (`None`).
     pub(super) fn settle_comparison(&mut self, cx: &mut Cx, expr: &Expr) -> Res<Option<bool>> {
-        let ExprKind::Apply(scalar @ (Scalar::Lt | Scalar::Le), operands) = &expr.unparenthesized().kind else {
+        let ExprKind::Apply(scalar @ (Scalar::Lt | Scalar::Le), operands) = &expr.unparenthesized().kind
+        else {
             return Ok(None);
         };
         if !self.is_arithmetic(cx, &operands[0]) || !self.is_arithmetic(cx, &operands[1]) {

@@ -47,7 +47,14 @@ impl Tracer<'_> {
     }
 
     /// `max(x[i])` reduces the indices that are not on the left; `max(x)` the open axes.
-    fn reduce_all(&mut self, cx: &mut Cx, kind: Projection, names: &[Arc<str>], body: &Expr, span: Span) -> Res<Value> {
+    fn reduce_all(
+        &mut self,
+        cx: &mut Cx,
+        kind: Projection,
+        names: &[Arc<str>],
+        body: &Expr,
+        span: Span,
+    ) -> Res<Value> {
         let value = self.eval(cx, body)?;
         let tensor = self.as_tensor(value, body.span)?;
         let mut axes = tensor.axes;
@@ -57,8 +64,12 @@ impl Tracer<'_> {
         let argument = matches!(kind, Projection::Reduce(Reduction::Argmax | Reduction::Argmin));
         if argument && axes.len() != 1 {
             return self.fail(
-                Diagnostic::error(codes::MISSING_DOT, span, format!("over which of {} axes is the position asked for?", axes.len()))
-                    .help("name the index: `argmax[i](x[i, j])`"),
+                Diagnostic::error(
+                    codes::MISSING_DOT,
+                    span,
+                    format!("over which of {} axes is the position asked for?", axes.len()),
+                )
+                .help("name the index: `argmax[i](x[i, j])`"),
             );
         }
         self.reduce(kind, tensor.node, &axes, span).map(scalar)
@@ -111,12 +122,20 @@ impl Tracer<'_> {
     }
 
     /// Functions of the library for which the graph has an op.
-    fn kernel(&mut self, kernel: crate::program::Kernel, frame: &Rc<Frame>, function: &Function, span: Span) -> Res<Tensor> {
+    fn kernel(
+        &mut self,
+        kernel: crate::program::Kernel,
+        frame: &Rc<Frame>,
+        function: &Function,
+        span: Span,
+    ) -> Res<Tensor> {
         match kernel {
             crate::program::Kernel::Softmax => {
                 let value = frame.param(&function.params[0].name.text).ok_or(Failed)?;
                 let tensor = self.as_tensor(value, span)?;
-                let [along] = tensor.axes[..] else { return self.define_whole(frame, &function.result.text, span) };
+                let [along] = tensor.axes[..] else {
+                    return self.define_whole(frame, &function.result.text, span);
+                };
                 let node = self.with_axis(tensor.node, along, span);
                 let masked = self.masked(node, &[along], f64::NEG_INFINITY, span);
                 Ok(Tensor { node: self.graph.softmax(masked, along, span), axes: vec![along] })
@@ -175,7 +194,11 @@ impl Tracer<'_> {
         let mut hidden = Vec::new();
         for (position, &axis) in open.iter().enumerate() {
             let extent = self.graph.extent(axis);
-            hidden.push(if extent == Extent::Rows { axis } else { self.hidden_axis(&format!("_{position}.{depth}"), extent) });
+            hidden.push(if extent == Extent::Rows {
+                axis
+            } else {
+                self.hidden_axis(&format!("_{position}.{depth}"), extent)
+            });
         }
         hidden
     }
@@ -236,7 +259,12 @@ impl Tracer<'_> {
                 Diagnostic::error(
                     codes::INDEX_COUNT,
                     span,
-                    format!("`{}` works along {} axes, this tensor has {}", param.name.text, declared.len(), tensor.axes.len()),
+                    format!(
+                        "`{}` works along {} axes, this tensor has {}",
+                        param.name.text,
+                        declared.len(),
+                        tensor.axes.len()
+                    ),
                 )
                 .label(param.name.span, "the parameter is declared here"),
             );
@@ -261,7 +289,14 @@ impl Tracer<'_> {
     }
 
     /// Gives the class of a parameter's axis its home; sizes that contradict show the argument.
-    fn bind_argument(&mut self, frame: &Rc<Frame>, class: crate::domains::Class, axis: AxisId, name: &Name, span: Span) -> Res<()> {
+    fn bind_argument(
+        &mut self,
+        frame: &Rc<Frame>,
+        class: crate::domains::Class,
+        axis: AxisId,
+        name: &Name,
+        span: Span,
+    ) -> Res<()> {
         if let Some((home, _)) = frame.home(class) {
             let (a, b) = (self.graph.extent(home), self.graph.extent(axis));
             if !agree(a, b) {
@@ -269,7 +304,12 @@ impl Tracer<'_> {
                     Diagnostic::error(
                         codes::SIZE_MISMATCH,
                         span,
-                        format!("the parameters' axis `{}` has two sizes: {} and {}", name.text, show(a), show(b)),
+                        format!(
+                            "the parameters' axis `{}` has two sizes: {} and {}",
+                            name.text,
+                            show(a),
+                            show(b)
+                        ),
                     )
                     .here(format!("{} here, {} in an argument before", show(b), show(a)))
                     .label(name.span, "the axis is declared here"),
@@ -280,7 +320,14 @@ impl Tracer<'_> {
     }
 
     /// The result with the caller's axes.
-    fn result(&mut self, cx: &mut Cx, call: &CallFacts, result: Tensor, leading: Vec<AxisId>, span: Span) -> Res<Value> {
+    fn result(
+        &mut self,
+        cx: &mut Cx,
+        call: &CallFacts,
+        result: Tensor,
+        leading: Vec<AxisId>,
+        span: Span,
+    ) -> Res<Value> {
         let (mut from, mut to, mut open) = (self.mapped_axes(&leading), leading.clone(), leading);
         for (outside, &axis) in call.result.iter().zip(&result.axes) {
             let extent = self.graph.extent(axis);
@@ -300,9 +347,13 @@ impl Tracer<'_> {
                 let name = self.graph.axis_info(target).name.clone();
                 let (a, b) = (show(self.graph.extent(target)), show(extent));
                 return self.fail(
-                    Diagnostic::error(codes::SIZE_MISMATCH, span, format!("`{name}` has two sizes: {a} and {b}"))
-                        .here(format!("the result has {b} positions along `{name}`"))
-                        .label(call.function.result.span, "the result"),
+                    Diagnostic::error(
+                        codes::SIZE_MISMATCH,
+                        span,
+                        format!("`{name}` has two sizes: {a} and {b}"),
+                    )
+                    .here(format!("the result has {b} positions along `{name}`"))
+                    .label(call.function.result.span, "the result"),
                 );
             }
             from.push(axis);

@@ -28,7 +28,13 @@ struct Match {
 
 impl Tracer<'_> {
     /// A tensor of the block, at the steps of its staged positions.
-    pub(super) fn define(&mut self, frame: &Rc<Frame>, name: &Arc<str>, steps: &[Coordinate], span: Span) -> Res<Tensor> {
+    pub(super) fn define(
+        &mut self,
+        frame: &Rc<Frame>,
+        name: &Arc<str>,
+        steps: &[Coordinate],
+        span: Span,
+    ) -> Res<Tensor> {
         let place = (Arc::clone(name), steps.to_vec());
         match frame.memo.borrow().get(&place) {
             Some(Slot::Done(tensor)) => return tensor.clone(),
@@ -53,7 +59,13 @@ impl Tracer<'_> {
     }
 
     /// Evaluates the steps before (or after) a far one first, in order.
-    fn define_earlier(&mut self, frame: &Rc<Frame>, name: &Arc<str>, steps: &[Coordinate], span: Span) -> Res<()> {
+    fn define_earlier(
+        &mut self,
+        frame: &Rc<Frame>,
+        name: &Arc<str>,
+        steps: &[Coordinate],
+        span: Span,
+    ) -> Res<()> {
         if frame.block.domains.cycle(name).is_none() || steps.iter().all(|step| step.step <= DIRECT_STEPS) {
             return Ok(());
         }
@@ -64,10 +76,12 @@ impl Tracer<'_> {
         // The step before is there: nothing is far.
         let mut before = steps.to_vec();
         before.iter_mut().for_each(|step| step.step -= 1);
-        if known(&before) || before.iter().zip(steps).any(|(b, s)| {
-            let near: Vec<Coordinate> = steps.iter().map(|x| if x == s { *b } else { *x }).collect();
-            known(&near)
-        }) {
+        if known(&before)
+            || before.iter().zip(steps).any(|(b, s)| {
+                let near: Vec<Coordinate> = steps.iter().map(|x| if x == s { *b } else { *x }).collect();
+                known(&near)
+            })
+        {
             return Ok(());
         }
         let Some(order) = self.recursion_order(frame, name, steps)? else { return Ok(()) };
@@ -119,7 +133,12 @@ impl Tracer<'_> {
     }
 
     /// The largest constant at each staged position of the left sides.
-    fn largest_base(&mut self, frame: &Rc<Frame>, name: &Arc<str>, steps: &[Coordinate]) -> Res<Vec<Option<i64>>> {
+    fn largest_base(
+        &mut self,
+        frame: &Rc<Frame>,
+        name: &Arc<str>,
+        steps: &[Coordinate],
+    ) -> Res<Vec<Option<i64>>> {
         let block = Rc::clone(&frame.block);
         let mut largest = vec![None; steps.len()];
         for &unit in &block.tensors[name] {
@@ -197,7 +216,13 @@ impl Tracer<'_> {
         Ok(Some(Match { unit, steps: bound, base }))
     }
 
-    fn define_now(&mut self, frame: &Rc<Frame>, name: &Arc<str>, steps: &[Coordinate], span: Span) -> Res<Tensor> {
+    fn define_now(
+        &mut self,
+        frame: &Rc<Frame>,
+        name: &Arc<str>,
+        steps: &[Coordinate],
+        span: Span,
+    ) -> Res<Tensor> {
         let found = self.matches(frame, name, steps)?;
         if found.is_empty() {
             // What no equation defines is 0; but a recursion that nothing begins is a mistake.
@@ -263,13 +288,25 @@ impl Tracer<'_> {
         for (delay, found) in open {
             let input = DelayInput::Value { unit: found.unit, steps: found.steps.clone() };
             let place = (Arc::clone(name), steps.to_vec());
-            self.pending.push(Pending { frame: Rc::clone(frame), place, input, delay, axes: axes.clone(), span });
+            self.pending.push(Pending {
+                frame: Rc::clone(frame),
+                place,
+                input,
+                delay,
+                axes: axes.clone(),
+                span,
+            });
         }
         Ok(tensor)
     }
 
     /// In a recursion along an axis, `h[0] = …` takes over from `h[p] = …` at position 0.
-    fn let_bases_take_over(&mut self, frame: &Rc<Frame>, values: &mut [(usize, Tensor)], span: Span) -> Res<()> {
+    fn let_bases_take_over(
+        &mut self,
+        frame: &Rc<Frame>,
+        values: &mut [(usize, Tensor)],
+        span: Span,
+    ) -> Res<()> {
         let block = Rc::clone(&frame.block);
         let mut constants: Vec<(usize, usize, i64)> = Vec::new();
         for (number, (unit, _)) in values.iter().enumerate() {
@@ -322,8 +359,12 @@ impl Tracer<'_> {
                 projection if is_sum(projection) => Scalar::Add,
                 _ => {
                     return self.fail(
-                        Diagnostic::error(codes::DEFINED_TWICE, next.target.span, "only one equation can have `avg=`")
-                            .label(first.target.span, "the first"),
+                        Diagnostic::error(
+                            codes::DEFINED_TWICE,
+                            next.target.span,
+                            "only one equation can have `avg=`",
+                        )
+                        .label(first.target.span, "the first"),
                     );
                 }
             };
@@ -347,7 +388,11 @@ impl Tracer<'_> {
                     Diagnostic::error(
                         codes::SIZE_MISMATCH,
                         next.target.span,
-                        format!("index {} of `{}` has two sizes: {x} and {y}", position + 1, next.target.text),
+                        format!(
+                            "index {} of `{}` has two sizes: {x} and {y}",
+                            position + 1,
+                            next.target.text
+                        ),
                     )
                     .here(y)
                     .label(first.target.span, x),
@@ -358,7 +403,12 @@ impl Tracer<'_> {
     }
 
     /// The value of one equation, with an axis for each unstaged position of its left side.
-    pub(super) fn equation(&mut self, frame: &Rc<Frame>, unit: usize, steps: &[(Arc<str>, Coordinate)]) -> Res<Tensor> {
+    pub(super) fn equation(
+        &mut self,
+        frame: &Rc<Frame>,
+        unit: usize,
+        steps: &[(Arc<str>, Coordinate)],
+    ) -> Res<Tensor> {
         self.equation_at(frame, unit, steps, false)
     }
 
@@ -421,7 +471,8 @@ impl Tracer<'_> {
             _ if !found.axes.contains(&from) => node,
             Op::Iota => self.graph.iota(to, span),
             Op::Map(scalar) => {
-                let inputs: Vec<NodeId> = found.inputs.iter().map(|&i| self.substitute(i, from, to, span)).collect();
+                let inputs: Vec<NodeId> =
+                    found.inputs.iter().map(|&i| self.substitute(i, from, to, span)).collect();
                 self.graph.map(scalar, &inputs, span)
             }
             _ => self.graph.relabel(node, &[(from, to)], span),
@@ -434,7 +485,8 @@ impl Tracer<'_> {
         let value = self.eval(cx, &equation.value)?;
         let mut tensor = self.as_tensor(value, equation.value.span)?;
         if !projected.is_empty() {
-            let axes: Res<Vec<AxisId>> = projected.iter().map(|n| self.axis_of(cx, n, equation.span)).collect();
+            let axes: Res<Vec<AxisId>> =
+                projected.iter().map(|n| self.axis_of(cx, n, equation.span)).collect();
             tensor.node = self.reduce(equation.projection, tensor.node, &axes?, equation.span)?;
         }
         Ok(tensor)
@@ -442,7 +494,13 @@ impl Tracer<'_> {
 
     /// Elements of the left side that the guard excludes are 0. A clause that mentions an index that was reduced away has done
     /// its work, and so has one that a softmax has seen.
-    fn keep_inside(&mut self, cx: &Cx, equation: &Equation, mut node: NodeId, clauses: &[super::Clause]) -> NodeId {
+    fn keep_inside(
+        &mut self,
+        cx: &Cx,
+        equation: &Equation,
+        mut node: NodeId,
+        clauses: &[super::Clause],
+    ) -> NodeId {
         let block = Rc::clone(&cx.frame.block);
         let facts = &block.facts[cx.unit];
         let gone: Vec<AxisId> = facts
@@ -470,7 +528,8 @@ impl Tracer<'_> {
     fn place_left(&mut self, cx: &mut Cx, equation: &Equation, value: Tensor) -> Res<Tensor> {
         let Some(indices) = &equation.indices else { return Ok(value) };
         let staged = self.staged_positions(&cx.frame, &equation.target.text, indices);
-        let kept: Vec<(usize, &Index)> = indices.iter().enumerate().filter(|(k, _)| !staged.contains(k)).collect();
+        let kept: Vec<(usize, &Index)> =
+            indices.iter().enumerate().filter(|(k, _)| !staged.contains(k)).collect();
         let mut node = value.node;
         if !value.axes.is_empty() {
             node = self.name_open_axes(cx, equation, &value, &kept)?;
@@ -485,7 +544,13 @@ impl Tracer<'_> {
     }
 
     /// The open axes of the right side take the left side's indices in order.
-    fn name_open_axes(&mut self, cx: &mut Cx, equation: &Equation, value: &Tensor, kept: &[(usize, &Index)]) -> Res<NodeId> {
+    fn name_open_axes(
+        &mut self,
+        cx: &mut Cx,
+        equation: &Equation,
+        value: &Tensor,
+        kept: &[(usize, &Index)],
+    ) -> Res<NodeId> {
         if kept.len() != value.axes.len() {
             let (left, right) = (kept.len(), value.axes.len());
             return self.fail(
@@ -501,8 +566,12 @@ impl Tracer<'_> {
         for ((_, index), &axis) in kept.iter().zip(&value.axes) {
             let IndexKind::Name(name) = &index.kind else {
                 return self.fail(
-                    Diagnostic::error(codes::BAD_INDEX, index.span, "a value without indices needs plain indices on the left")
-                        .label(equation.value.span, "this has no indices"),
+                    Diagnostic::error(
+                        codes::BAD_INDEX,
+                        index.span,
+                        "a value without indices needs plain indices on the left",
+                    )
+                    .label(equation.value.span, "this has no indices"),
                 );
             };
             let extent = self.graph.extent(axis);
@@ -513,9 +582,13 @@ impl Tracer<'_> {
             if !crate::sizes::agree(self.graph.extent(target), extent) {
                 let (a, b) = (super::frame::show(self.graph.extent(target)), super::frame::show(extent));
                 return self.fail(
-                    Diagnostic::error(codes::SIZE_MISMATCH, index.span, format!("`{name}` has two sizes: {a} and {b}"))
-                        .here(format!("{a} here"))
-                        .label(equation.value.span, format!("{b} here")),
+                    Diagnostic::error(
+                        codes::SIZE_MISMATCH,
+                        index.span,
+                        format!("`{name}` has two sizes: {a} and {b}"),
+                    )
+                    .here(format!("{a} here"))
+                    .label(equation.value.span, format!("{b} here")),
                 );
             }
             to.push(target);
@@ -559,11 +632,19 @@ impl Tracer<'_> {
                         let step = Coordinate { step: linear.offset, known: true };
                         self.place_constant(cx, equation, node, position, step, span)
                     }
-                    Some(linear) if linear.divisor == 1 && linear.terms.len() == 1 && linear.terms[0].1 > 0 => {
+                    Some(linear)
+                        if linear.divisor == 1 && linear.terms.len() == 1 && linear.terms[0].1 > 0 =>
+                    {
                         let axis = self.axis_of(cx, &linear.terms[0].0, span)?;
                         let node = self.with_axis(node, axis, span);
                         if self.graph.extent(axis).is_stream() {
-                            return self.place_later(cx, node, axis, (linear.terms[0].1, linear.offset), index);
+                            return self.place_later(
+                                cx,
+                                node,
+                                axis,
+                                (linear.terms[0].1, linear.offset),
+                                index,
+                            );
                         }
                         let into = self.left_axis(cx, equation, position, span)?;
                         let op = Op::Place { axis, into, stride: linear.terms[0].1, offset: linear.offset };
@@ -648,7 +729,10 @@ impl Tracer<'_> {
         let (Extent::Static(size), Ok(width)) = (self.graph.extent(axis), usize::try_from(divisor)) else {
             return self.unplaceable(index);
         };
-        let inner = self.hidden_axis(&format!("{}%{divisor}", self.graph.axis_info(axis).name.clone()), Extent::Static(width));
+        let inner = self.hidden_axis(
+            &format!("{}%{divisor}", self.graph.axis_info(axis).name.clone()),
+            Extent::Static(width),
+        );
         let map = tl_ir::AffineMap { terms: vec![(into, divisor), (inner, 1)], offset: -offset, divisor: 1 };
         let node = self.with_axis(node, axis, span);
         let node = self.graph.index(node, axis, map, span);
@@ -699,7 +783,8 @@ impl Tracer<'_> {
                 stay.push(*axis);
             }
         }
-        let gone: Vec<AxisId> = self.graph.node(at).axes.iter().copied().filter(|a| !stay.contains(a)).collect();
+        let gone: Vec<AxisId> =
+            self.graph.node(at).axes.iter().copied().filter(|a| !stay.contains(a)).collect();
         let iota = self.graph.iota(into, span);
         let here = self.graph.map(Scalar::Eq, &[iota, at], span);
         let node = gone.iter().fold(node, |node, &axis| self.with_axis(node, axis, span));
@@ -724,7 +809,9 @@ impl Tracer<'_> {
             None => self.written_extent(cx, equation, position)?,
         };
         match extent {
-            Some(extent) => Ok(self.local_axis(&frame, class, &format!("{target}.{position}").into(), extent)),
+            Some(extent) => {
+                Ok(self.local_axis(&frame, class, &format!("{target}.{position}").into(), extent))
+            }
             None => self.unknown_size(&format!("{target}[{}]", position + 1), span, &frame),
         }
     }
@@ -734,7 +821,8 @@ impl Tracer<'_> {
         let block = Rc::clone(&cx.frame.block);
         let mut end = 0i64;
         for &unit in &block.tensors[&equation.target.text] {
-            let Some(index) = block.units[unit].indices.as_ref().and_then(|indices| indices.get(position)) else {
+            let Some(index) = block.units[unit].indices.as_ref().and_then(|indices| indices.get(position))
+            else {
                 return Ok(None);
             };
             let mut own = if unit == cx.unit { cx.clone() } else { self.bind(&cx.frame, unit, &[])? };
@@ -771,8 +859,9 @@ impl Tracer<'_> {
     #[cold]
     fn unplaceable<T>(&mut self, index: &Index) -> Res<T> {
         self.fail(
-            Diagnostic::error(codes::BAD_INDEX, index.span, "this can't stand on a left side")
-                .here("a left side has indices, `2 * j + 1` with a positive factor, numbers, and groups `(a b)`"),
+            Diagnostic::error(codes::BAD_INDEX, index.span, "this can't stand on a left side").here(
+                "a left side has indices, `2 * j + 1` with a positive factor, numbers, and groups `(a b)`",
+            ),
         )
     }
 

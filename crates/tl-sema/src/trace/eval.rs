@@ -7,7 +7,7 @@ use tl_ir::{AxisId, Extent, NodeId, Scalar};
 use tl_syntax::{Diagnostic, Span, codes};
 
 use crate::builtins;
-use crate::program::{Arg, Expr, ExprKind, ExprId, Factor, Name, Projection};
+use crate::program::{Arg, Expr, ExprId, ExprKind, Factor, Name, Projection};
 use crate::suggest::did_you_mean;
 
 use super::frame::{Bound, Cx, Frame, Slot};
@@ -40,7 +40,8 @@ impl Tracer<'_> {
             let value = tracer.eval_plain(cx, expr)?;
             let node = tracer.as_node(value, expr.span)?;
             let kind = Projection::Reduce(tl_ir::Reduction::Sum);
-            let axes: Res<Vec<AxisId>> = axes.iter().map(|name| tracer.axis_of(cx, name, expr.span)).collect();
+            let axes: Res<Vec<AxisId>> =
+                axes.iter().map(|name| tracer.axis_of(cx, name, expr.span)).collect();
             tracer.reduce(kind, node, &axes?, expr.span).map(scalar)
         })
     }
@@ -119,7 +120,13 @@ impl Tracer<'_> {
     }
 
     /// The value of a parameter, a `let` or a variable of the script; `None` if there is none of that name.
-    pub(super) fn variable(&mut self, frame: &Rc<Frame>, unit: usize, name: &Arc<str>, span: Span) -> Res<Option<Value>> {
+    pub(super) fn variable(
+        &mut self,
+        frame: &Rc<Frame>,
+        unit: usize,
+        name: &Arc<str>,
+        span: Span,
+    ) -> Res<Option<Value>> {
         // A `let` sees those before it; equations see the last of its name.
         let visible = |number: usize| number < unit || !frame.block.lets.iter().any(|&(_, u)| u == unit);
         let found = frame.block.lets.iter().rev().find(|(n, number)| n.text == *name && visible(*number));
@@ -152,8 +159,12 @@ impl Tracer<'_> {
                 let name = &frame.block.units[unit].target;
                 let shown = name.text.split(' ').next_back().unwrap_or(&name.text);
                 self.diagnostics.push(
-                    Diagnostic::error(codes::CYCLIC_DEFINITION, name.span, format!("`{shown}` is defined by itself"))
-                        .label(span, "its value is needed here"),
+                    Diagnostic::error(
+                        codes::CYCLIC_DEFINITION,
+                        name.span,
+                        format!("`{shown}` is defined by itself"),
+                    )
+                    .label(span, "its value is needed here"),
                 );
                 return Err(Failed);
             }
@@ -208,7 +219,9 @@ impl Tracer<'_> {
             return Ok(Value::Number((scalar_fn.info().eval)(at(0), at(1), at(2))));
         }
         let is_known = |v: &Value| v.number().is_some() || matches!(v, Value::Str(_));
-        if values.iter().all(|v| self.is_unknown(v) || is_known(v)) && values.iter().any(|v| self.is_unknown(v)) {
+        if values.iter().all(|v| self.is_unknown(v) || is_known(v))
+            && values.iter().any(|v| self.is_unknown(v))
+        {
             return Ok(Value::Unknown);
         }
         let mut nodes = Vec::new();
@@ -239,7 +252,8 @@ impl Tracer<'_> {
             let sizes: Vec<String> = axes.iter().map(|&x| super::frame::show(self.graph.extent(x))).collect();
             format!("[{}]", sizes.join(", "))
         };
-        let message = format!("two tensors without indices have different shapes: {} and {}", sizes(&a), sizes(b));
+        let message =
+            format!("two tensors without indices have different shapes: {} and {}", sizes(&a), sizes(b));
         self.fail(
             Diagnostic::error(codes::RANK_MISMATCH, span, message)
                 .help("name the axes, `x[i, j] + y[j]`: operands meet by name, never by position"),
@@ -273,7 +287,8 @@ impl Tracer<'_> {
             if axes.is_empty() {
                 return tracer.multiply(values, expr.span);
             }
-            let axes: Res<Vec<AxisId>> = axes.iter().map(|name| tracer.axis_of(cx, name, expr.span)).collect();
+            let axes: Res<Vec<AxisId>> =
+                axes.iter().map(|name| tracer.axis_of(cx, name, expr.span)).collect();
             tracer.contract(values, &axes?, expr.span).map(scalar)
         })
     }
@@ -331,9 +346,19 @@ impl Tracer<'_> {
         !cx.variables.contains_key(name) && class.is_some_and(|class| cx.frame.is_staged(class))
     }
 
-    fn project(&mut self, cx: &mut Cx, kind: Projection, names: &[Arc<str>], body: &Expr, span: Span) -> Res<Value> {
-        if names.iter().any(|name| self.is_unrolled(cx, name)) && kind == Projection::Reduce(tl_ir::Reduction::Sum) {
-            return self.unroll(cx, names, span, &mut |tracer, cx, rest| tracer.project(cx, kind, rest, body, span));
+    fn project(
+        &mut self,
+        cx: &mut Cx,
+        kind: Projection,
+        names: &[Arc<str>],
+        body: &Expr,
+        span: Span,
+    ) -> Res<Value> {
+        if names.iter().any(|name| self.is_unrolled(cx, name))
+            && kind == Projection::Reduce(tl_ir::Reduction::Sum)
+        {
+            return self
+                .unroll(cx, names, span, &mut |tracer, cx, rest| tracer.project(cx, kind, rest, body, span));
         }
         // A guard on the body restricts what is reduced.
         let (inner, before) = match &body.unparenthesized().kind {
@@ -349,7 +374,14 @@ impl Tracer<'_> {
         reduced
     }
 
-    fn project_inner(&mut self, cx: &mut Cx, kind: Projection, names: &[Arc<str>], body: &Expr, span: Span) -> Res<Value> {
+    fn project_inner(
+        &mut self,
+        cx: &mut Cx,
+        kind: Projection,
+        names: &[Arc<str>],
+        body: &Expr,
+        span: Span,
+    ) -> Res<Value> {
         let value = self.eval(cx, body)?;
         let tensor = self.as_tensor(value, body.span)?;
         let axes: Res<Vec<AxisId>> = names.iter().map(|name| self.axis_of(cx, name, span)).collect();
@@ -398,7 +430,14 @@ impl Tracer<'_> {
         Ok(Value::Tensor(tensor))
     }
 
-    fn conditional(&mut self, cx: &mut Cx, condition: &Expr, yes: &Expr, no: &Expr, span: Span) -> Res<Value> {
+    fn conditional(
+        &mut self,
+        cx: &mut Cx,
+        condition: &Expr,
+        yes: &Expr,
+        no: &Expr,
+        span: Span,
+    ) -> Res<Value> {
         let condition = self.eval(cx, condition)?;
         if let Some(n) = condition.number() {
             return self.eval(cx, if n != 0.0 { yes } else { no });
@@ -472,9 +511,12 @@ impl Tracer<'_> {
     #[cold]
     pub(super) fn unknown_size<T>(&mut self, name: &str, span: Span, frame: &Frame) -> Res<T> {
         let known = frame.block.declared.iter().map(|d| &**d);
-        let mut diagnostic =
-            Diagnostic::error(codes::UNKNOWN_SIZE, span, format!("the size of `{name}` does not follow from anything"))
-                .help(format!("declare it: `dim {name} = …`"));
+        let mut diagnostic = Diagnostic::error(
+            codes::UNKNOWN_SIZE,
+            span,
+            format!("the size of `{name}` does not follow from anything"),
+        )
+        .help(format!("declare it: `dim {name} = …`"));
         if let Some(near) = did_you_mean(name, known) {
             diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
         }
@@ -483,8 +525,12 @@ impl Tracer<'_> {
 
     pub(super) fn wrong_arguments<T>(&mut self, name: &Name, usage: &str) -> Res<T> {
         self.fail(
-            Diagnostic::error(codes::ARGUMENT_COUNT, name.span, format!("`{}` is called in another way", name.text))
-                .help(format!("write `{usage}`")),
+            Diagnostic::error(
+                codes::ARGUMENT_COUNT,
+                name.span,
+                format!("`{}` is called in another way", name.text),
+            )
+            .help(format!("write `{usage}`")),
         )
     }
 }

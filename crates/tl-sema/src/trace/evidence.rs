@@ -41,8 +41,14 @@ enum Deferred {
 
 impl Tracer<'_> {
     /// The context of a unit: every index variable of which something is known is bound.
-    pub(super) fn bind(&mut self, frame: &Rc<Frame>, unit: usize, steps: &[(Arc<str>, Coordinate)]) -> Res<Cx> {
-        let mut cx = Cx { frame: Rc::clone(frame), unit, variables: HashMap::new(), rows: Vec::new(), early: false };
+    pub(super) fn bind(
+        &mut self,
+        frame: &Rc<Frame>,
+        unit: usize,
+        steps: &[(Arc<str>, Coordinate)],
+    ) -> Res<Cx> {
+        let mut cx =
+            Cx { frame: Rc::clone(frame), unit, variables: HashMap::new(), rows: Vec::new(), early: false };
         for (name, step) in steps {
             cx.variables.insert(Arc::clone(name), Bound::Step(*step));
         }
@@ -77,7 +83,8 @@ impl Tracer<'_> {
     fn collect(&mut self, cx: &mut Cx, solver: &mut Solver<Arc<str>>) -> Res<()> {
         let block = Rc::clone(&cx.frame.block);
         let equation = &block.units[cx.unit];
-        let open: Vec<Arc<str>> = block.facts[cx.unit].variables.iter().map(|(name, _)| Arc::clone(name)).collect();
+        let open: Vec<Arc<str>> =
+            block.facts[cx.unit].variables.iter().map(|(name, _)| Arc::clone(name)).collect();
         let unrolled: Vec<Arc<str>> = open.into_iter().filter(|name| self.is_unrolled(cx, name)).collect();
         for name in &unrolled {
             cx.variables.insert(Arc::clone(name), Bound::Step(Coordinate { step: 0, known: false }));
@@ -139,7 +146,8 @@ impl Tracer<'_> {
     fn choose_rows(&mut self, cx: &mut Cx) {
         let block = Rc::clone(&cx.frame.block);
         let facts = &block.facts[cx.unit];
-        let (undotted, dotted): (Vec<_>, Vec<_>) = facts.left.iter().partition(|name| !facts.dotted.contains(name));
+        let (undotted, dotted): (Vec<_>, Vec<_>) =
+            facts.left.iter().partition(|name| !facts.dotted.contains(name));
         for name in undotted.into_iter().chain(dotted) {
             if let Some(class) = self.class_of(&cx.frame, cx.unit, name)
                 && cx.frame.is_stream(class)
@@ -163,7 +171,11 @@ impl Tracer<'_> {
         let axis = match home {
             Some(home) if extent.is_stream() && is_row => home,
             Some(home) if !extent.is_stream() && frame.block.declared.contains(name) => {
-                if self.graph.extent(home) == extent { home } else { self.local_axis(&frame, class, name, extent) }
+                if self.graph.extent(home) == extent {
+                    home
+                } else {
+                    self.local_axis(&frame, class, name, extent)
+                }
             }
             _ if extent == Extent::Rows => self.local_axis(&frame, class, name, Extent::Stream),
             _ => self.local_axis(&frame, class, name, extent),
@@ -215,8 +227,12 @@ impl Tracer<'_> {
             None if self.is_unknown(&value) => Extent::Unknown,
             None => {
                 return self.fail(
-                    Diagnostic::error(codes::BAD_SIZE, span, format!("the size of `{name}` is {}", value.describe()))
-                        .here("a size is a number that is known before the program runs"),
+                    Diagnostic::error(
+                        codes::BAD_SIZE,
+                        span,
+                        format!("the size of `{name}` is {}", value.describe()),
+                    )
+                    .here("a size is a number that is known before the program runs"),
                 );
             }
         };
@@ -359,7 +375,11 @@ impl Tracer<'_> {
         let tensor = self.define(&frame, name, &place.1, span)?;
         let mut rest = tensor.axes.iter();
         let positions = (0..indices.len()).map(|k| {
-            let extent = if frame.is_staged_position(name, k) { None } else { rest.next().map(|&axis| self.graph.extent(axis)) };
+            let extent = if frame.is_staged_position(name, k) {
+                None
+            } else {
+                rest.next().map(|&axis| self.graph.extent(axis))
+            };
             Position { extent, class: frame.block.domains.position(name, k) }
         });
         Ok(Some((positions.collect(), format!("the axis of `{name}`"))))
@@ -394,7 +414,13 @@ impl Tracer<'_> {
             solver.plain(name, extent, origin);
         }
         for unit in 0..block.units.len() {
-            let mut cx = Cx { frame: Rc::clone(frame), unit, variables: HashMap::new(), rows: Vec::new(), early: false };
+            let mut cx = Cx {
+                frame: Rc::clone(frame),
+                unit,
+                variables: HashMap::new(),
+                rows: Vec::new(),
+                early: false,
+            };
             for (name, _) in &block.facts[unit].variables {
                 if self.is_unrolled(&cx, name) {
                     cx.variables.insert(Arc::clone(name), Bound::Step(Coordinate { step: 0, known: false }));
@@ -403,9 +429,10 @@ impl Tracer<'_> {
             let reported = self.diagnostics.len();
             let equation = &block.units[unit];
             let guards = equation.guard.iter();
-            let walked = [&equation.value].into_iter().chain(guards).try_for_each(|expr| {
-                self.class_evidence(&mut cx, expr, &mut solver, &mut deferred)
-            });
+            let walked = [&equation.value]
+                .into_iter()
+                .chain(guards)
+                .try_for_each(|expr| self.class_evidence(&mut cx, expr, &mut solver, &mut deferred));
             if walked.is_ok() {
                 self.class_left(&mut cx, &mut solver, &mut deferred).ok();
             }
@@ -517,11 +544,21 @@ impl Tracer<'_> {
                 if mentions_tensors(cx, expr) {
                     return Ok(());
                 }
-                let Some(linear) = self.linear(cx, expr)?.filter(|l| !l.terms.is_empty()) else { return Ok(()) };
+                let Some(linear) = self.linear(cx, expr)?.filter(|l| !l.terms.is_empty()) else {
+                    return Ok(());
+                };
                 let class = |(name, c): &(Arc<str>, i64)| Some((self.class_of(&frame, cx.unit, name)?, *c));
-                let Some(terms) = linear.terms.iter().map(class).collect::<Option<Vec<_>>>() else { return Ok(()) };
+                let Some(terms) = linear.terms.iter().map(class).collect::<Option<Vec<_>>>() else {
+                    return Ok(());
+                };
                 let extent_or = extent.unwrap_or(Extent::Unknown);
-                let fact = Affine { terms, offset: linear.offset, divisor: linear.divisor, extent: extent_or, origin };
+                let fact = Affine {
+                    terms,
+                    offset: linear.offset,
+                    divisor: linear.divisor,
+                    extent: extent_or,
+                    origin,
+                };
                 match (extent, position.class) {
                     (Some(extent), _) if !extent.is_stream() => solver.affine(fact),
                     (None, Some(class)) => deferred.push(Deferred::Affine(class, fact)),
@@ -534,7 +571,12 @@ impl Tracer<'_> {
     }
 
     /// What the left side and a list on the right say.
-    fn class_left(&mut self, cx: &mut Cx, solver: &mut Solver<Class>, deferred: &mut Vec<Deferred>) -> Res<()> {
+    fn class_left(
+        &mut self,
+        cx: &mut Cx,
+        solver: &mut Solver<Class>,
+        deferred: &mut Vec<Deferred>,
+    ) -> Res<()> {
         let frame = Rc::clone(&cx.frame);
         let equation = &frame.block.units[cx.unit];
         let left = equation.indices.as_deref().unwrap_or_default();
@@ -545,7 +587,9 @@ impl Tracer<'_> {
             },
             ExprKind::Name(name) if !frame.block.tensors.contains_key(name) => {
                 match self.variable(&frame, cx.unit, name, equation.value.span)? {
-                    Some(Value::Tensor(tensor)) => tensor.axes.iter().map(|&a| self.graph.extent(a)).collect(),
+                    Some(Value::Tensor(tensor)) => {
+                        tensor.axes.iter().map(|&a| self.graph.extent(a)).collect()
+                    }
                     Some(Value::List(items)) => list_sizes(&items),
                     _ => Vec::new(),
                 }
@@ -553,7 +597,10 @@ impl Tracer<'_> {
             _ => Vec::new(),
         };
         if equation.indices.is_none() {
-            let origin = Origin { span: equation.target.span, what: format!("the axis of `{}`", equation.target.text) };
+            let origin = Origin {
+                span: equation.target.span,
+                what: format!("the axis of `{}`", equation.target.text),
+            };
             for (k, extent) in sizes.iter().enumerate() {
                 if let Some(class) = frame.block.domains.position(&equation.target.text, k) {
                     solver.plain(class, *extent, origin.clone());
@@ -576,7 +623,9 @@ impl Tracer<'_> {
                 IndexKind::Expr(expr) if !mentions_tensors(cx, expr) => {
                     let Some(linear) = self.linear(cx, expr)? else { continue };
                     let of = |(name, c): &(Arc<str>, i64)| Some((self.class_of(&frame, cx.unit, name)?, *c));
-                    let Some(terms) = linear.terms.iter().map(of).collect::<Option<Vec<_>>>() else { continue };
+                    let Some(terms) = linear.terms.iter().map(of).collect::<Option<Vec<_>>>() else {
+                        continue;
+                    };
                     let (offset, divisor, extent) = (linear.offset, linear.divisor, Extent::Unknown);
                     let fact = Affine { terms, offset, divisor, extent, origin };
                     deferred.push(Deferred::Affine(class, fact.clone()));
@@ -696,9 +745,12 @@ fn settle_written(solver: &mut Solver<Class>, deferred: &mut Vec<Deferred>) -> b
         let mut last = Some(fact.offset);
         for (key, coefficient) in &fact.terms {
             let size = solver.get(key).and_then(|(e, _)| e.known()).filter(|&n| n > 0);
-            last = last.zip(size).map(|(last, n)| last.saturating_add(coefficient.saturating_mul(n as i64 - 1).max(0)));
+            last = last
+                .zip(size)
+                .map(|(last, n)| last.saturating_add(coefficient.saturating_mul(n as i64 - 1).max(0)));
         }
-        let end = last.map(|last| last.div_euclid(fact.divisor).max(-1) as usize).map(|last| last.wrapping_add(1));
+        let end =
+            last.map(|last| last.div_euclid(fact.divisor).max(-1) as usize).map(|last| last.wrapping_add(1));
         let known = ends.entry(*class).or_insert(Some((0, fact.origin.clone())));
         *known = known.take().zip(end).map(|((n, origin), end)| (n.max(end), origin));
     }

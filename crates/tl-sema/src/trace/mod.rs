@@ -23,8 +23,8 @@
 mod affine;
 mod call;
 mod define;
-mod evidence;
 mod eval;
+mod evidence;
 mod frame;
 mod read;
 mod reduce;
@@ -263,7 +263,11 @@ impl Definitions {
 }
 
 /// The indices that an indexed expression at the top keeps.
-fn kept_indices(value: &crate::program::Expr, scope: &dyn Scope, definitions: &Definitions) -> Option<Vec<Index>> {
+fn kept_indices(
+    value: &crate::program::Expr,
+    scope: &dyn Scope,
+    definitions: &Definitions,
+) -> Option<Vec<Index>> {
     let ExprKind::Index(_, indices) = &value.unparenthesized().kind else { return None };
     let is_index = |name: &str| definitions.defines(name) || scope.variable(name).is_none();
     let mut kept: Vec<Index> = Vec::new();
@@ -378,7 +382,12 @@ impl<'a> Tracer<'a> {
                 Diagnostic::error(
                     codes::INDEX_COUNT,
                     span,
-                    format!("`{}` has {} axes, the argument has {}", param.name.text, declared.len(), extents.len()),
+                    format!(
+                        "`{}` has {} axes, the argument has {}",
+                        param.name.text,
+                        declared.len(),
+                        extents.len()
+                    ),
                 )
                 .here("declared here"),
             );
@@ -494,17 +503,25 @@ impl<'a> Tracer<'a> {
         if self.graph.len() > self.limits.nodes {
             let limit = self.limits.nodes;
             return self.fail(
-                Diagnostic::error(codes::GRAPH_TOO_LARGE, span, format!("the program needs more than {limit} operations"))
-                    .note("recursions over known indices are unrolled")
-                    .help("raise the limit on nodes if the program is meant to be that large"),
+                Diagnostic::error(
+                    codes::GRAPH_TOO_LARGE,
+                    span,
+                    format!("the program needs more than {limit} operations"),
+                )
+                .note("recursions over known indices are unrolled")
+                .help("raise the limit on nodes if the program is meant to be that large"),
             );
         }
         if self.steps > self.limits.steps {
             let limit = self.limits.steps;
             return self.fail(
-                Diagnostic::error(codes::TOO_MANY_STEPS, span, format!("unrolling takes more than {limit} steps"))
-                    .note("each step of a recursion over an index, and each call of a function, counts as one")
-                    .help("check that the recursion ends, or raise the limit on steps"),
+                Diagnostic::error(
+                    codes::TOO_MANY_STEPS,
+                    span,
+                    format!("unrolling takes more than {limit} steps"),
+                )
+                .note("each step of a recursion over an index, and each call of a function, counts as one")
+                .help("check that the recursion ends, or raise the limit on steps"),
             );
         }
         Ok(())
@@ -515,8 +532,10 @@ impl<'a> Tracer<'a> {
 fn distinct(diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
     let mut out: Vec<Diagnostic> = Vec::new();
     for diagnostic in diagnostics {
-        let same = |d: &Diagnostic| d.code == diagnostic.code && d.primary_span() == diagnostic.primary_span();
-        if !out.iter().any(|d| same(d) && (d.message == diagnostic.message || !diagnostic.labels.is_empty())) {
+        let same =
+            |d: &Diagnostic| d.code == diagnostic.code && d.primary_span() == diagnostic.primary_span();
+        if !out.iter().any(|d| same(d) && (d.message == diagnostic.message || !diagnostic.labels.is_empty()))
+        {
             out.push(diagnostic);
         }
     }

@@ -79,7 +79,8 @@ impl Tracer<'_> {
             // A number in the place of a tensor is the same everywhere.
             Value::Number(_) | Value::Bool(_) | Value::Unknown => Ok(value),
             Value::Str(_) => self.fail(
-                Diagnostic::error(codes::WRONG_KIND, span, "a text can't be indexed in an equation").here("a text"),
+                Diagnostic::error(codes::WRONG_KIND, span, "a text can't be indexed in an equation")
+                    .here("a text"),
             ),
         }
     }
@@ -97,15 +98,23 @@ impl Tracer<'_> {
             ExprKind::Index(base, indices) if !matches!(base.kind, ExprKind::Name(_)) && !is_key(indices) => {
                 let [index] = &indices[..] else {
                     return self.fail(
-                        Diagnostic::error(codes::BAD_INDEX, expr.span, "a place in a model has one index at a time")
-                            .help("write `m.blk[l].name`"),
+                        Diagnostic::error(
+                            codes::BAD_INDEX,
+                            expr.span,
+                            "a place in a model has one index at a time",
+                        )
+                        .help("write `m.blk[l].name`"),
                     );
                 };
                 let path = self.path(cx, base)?;
                 let Some(step) = self.coordinate(cx, index)? else {
                     return self.fail(
-                        Diagnostic::error(codes::NOT_STATIC, index.span, "which tensor this is must be known before the program runs")
-                            .help("use an index of the left side, or a number"),
+                        Diagnostic::error(
+                            codes::NOT_STATIC,
+                            index.span,
+                            "which tensor this is must be known before the program runs",
+                        )
+                        .help("use an index of the left side, or a number"),
                     );
                 };
                 return Ok(path.child(&step.step.to_string()));
@@ -116,8 +125,12 @@ impl Tracer<'_> {
             Value::Path(path) => Ok(path),
             Value::Unknown => Ok(Path { model: None, segments: Vec::new() }),
             other => self.fail(
-                Diagnostic::error(codes::WRONG_KIND, expr.span, format!("{} has no fields", other.describe()))
-                    .here("a model is expected here"),
+                Diagnostic::error(
+                    codes::WRONG_KIND,
+                    expr.span,
+                    format!("{} has no fields", other.describe()),
+                )
+                .here("a model is expected here"),
             ),
         }
     }
@@ -145,8 +158,12 @@ impl Tracer<'_> {
                 match self.variable(&frame, cx.unit, name, indices[1].span)? {
                     Some(value) => Ok(value),
                     None => self.fail(
-                        Diagnostic::error(codes::UNKNOWN_NAME, indices[1].span, format!("`{name}` is not defined"))
-                            .here("the default value"),
+                        Diagnostic::error(
+                            codes::UNKNOWN_NAME,
+                            indices[1].span,
+                            format!("`{name}` is not defined"),
+                        )
+                        .here("the default value"),
                     ),
                 }
             }
@@ -179,8 +196,12 @@ impl Tracer<'_> {
             let found = usize::try_from(step.step).ok().and_then(|i| items.get(i)).cloned();
             let Some(found) = found else {
                 return self.fail(
-                    Diagnostic::error(codes::BAD_INDEX, first.span, format!("there is no element {} in this list", step.step))
-                        .here(format!("the list has {}", items.len())),
+                    Diagnostic::error(
+                        codes::BAD_INDEX,
+                        first.span,
+                        format!("there is no element {} in this list", step.step),
+                    )
+                    .here(format!("the list has {}", items.len())),
                 );
             };
             return if rest.is_empty() { Ok(found) } else { self.index_value(cx, found, rest, span) };
@@ -209,7 +230,10 @@ impl Tracer<'_> {
                 if let Some(offset) = offset_of(index, &is_step)
                     && let Some(Bound::Step(step)) = cx.variables.get(offset.variable)
                 {
-                    return Ok(step.step.checked_add(offset.offset).map(|step_at| Coordinate { step: step_at, ..*step }));
+                    return Ok(step
+                        .step
+                        .checked_add(offset.offset)
+                        .map(|step_at| Coordinate { step: step_at, ..*step }));
                 }
                 let value = self.eval(cx, expr)?;
                 self.value_step(Some(value), index.span)
@@ -228,10 +252,14 @@ impl Tracer<'_> {
             other => other.number(),
         };
         match number {
-            Some(n) if n.fract() == 0.0 && n.abs() <= 1e15 => Ok(Some(Coordinate { step: n as i64, known: true })),
-            Some(n) => {
-                self.fail(Diagnostic::error(codes::BAD_INDEX, span, format!("an index is a whole number, this is {n}")))
+            Some(n) if n.fract() == 0.0 && n.abs() <= 1e15 => {
+                Ok(Some(Coordinate { step: n as i64, known: true }))
             }
+            Some(n) => self.fail(Diagnostic::error(
+                codes::BAD_INDEX,
+                span,
+                format!("an index is a whole number, this is {n}"),
+            )),
             None => Ok(None),
         }
     }
@@ -346,8 +374,12 @@ impl Tracer<'_> {
         let plural = if axes == 1 { "axis" } else { "axes" };
         let verb = if given == 1 { "index is" } else { "indices are" };
         self.fail(
-            Diagnostic::error(codes::INDEX_COUNT, span, format!("{what} has {axes} {plural}, {given} {verb} given"))
-                .note(format!("its sizes are [{}]", sizes.join(", "))),
+            Diagnostic::error(
+                codes::INDEX_COUNT,
+                span,
+                format!("{what} has {axes} {plural}, {given} {verb} given"),
+            )
+            .note(format!("its sizes are [{}]", sizes.join(", "))),
         )
     }
 
@@ -377,7 +409,8 @@ impl Tracer<'_> {
                 self.position(value, index.span)
             }
             IndexKind::Group(names) => {
-                let axes: Res<Vec<AxisId>> = names.iter().map(|name| self.axis_of(cx, &name.text, name.span)).collect();
+                let axes: Res<Vec<AxisId>> =
+                    names.iter().map(|name| self.axis_of(cx, &name.text, name.span)).collect();
                 Ok(Slot::Split(axes?))
             }
             IndexKind::Slice(from, to) => self.slice(cx, from.as_deref(), to.as_deref(), extent, index.span),
@@ -390,17 +423,23 @@ impl Tracer<'_> {
             Value::Tensor(tensor) => self.graph.as_constant(tensor.node),
             Value::Str(_) => {
                 return self.fail(
-                    Diagnostic::error(codes::BAD_INDEX, span, "a text as an index needs an axis of named constants")
-                        .help("axes of named constants are not available yet; use the number of the position"),
+                    Diagnostic::error(
+                        codes::BAD_INDEX,
+                        span,
+                        "a text as an index needs an axis of named constants",
+                    )
+                    .help("axes of named constants are not available yet; use the number of the position"),
                 );
             }
             other => other.number(),
         };
         match constant {
             Some(n) if n.fract() == 0.0 && n.abs() <= 1e15 => Ok(Slot::Affine(AffineMap::constant(n as i64))),
-            Some(n) => {
-                self.fail(Diagnostic::error(codes::BAD_INDEX, span, format!("an index is a whole number, this is {n}")))
-            }
+            Some(n) => self.fail(Diagnostic::error(
+                codes::BAD_INDEX,
+                span,
+                format!("an index is a whole number, this is {n}"),
+            )),
             None => {
                 let tensor = self.as_tensor(value, span)?;
                 Ok(Slot::Gather(tensor))
@@ -408,20 +447,35 @@ impl Tracer<'_> {
         }
     }
 
-    fn slice(&mut self, cx: &mut Cx, from: Option<&Expr>, to: Option<&Expr>, extent: Extent, span: Span) -> Res<Slot> {
+    fn slice(
+        &mut self,
+        cx: &mut Cx,
+        from: Option<&Expr>,
+        to: Option<&Expr>,
+        extent: Extent,
+        span: Span,
+    ) -> Res<Slot> {
         let mut bound = |tracer: &mut Self, expr: Option<&Expr>| -> Res<Option<i64>> {
             let Some(expr) = expr else { return Ok(None) };
             match tracer.linear(cx, expr)?.and_then(|l: Linear| l.as_constant()) {
                 Some(n) => Ok(Some(n)),
                 None => tracer.fail(
-                    Diagnostic::error(codes::NOT_STATIC, expr.span, "the bounds of a slice are known numbers")
-                        .help("gather with an index of its own: `y[i] = x[i + start]`"),
+                    Diagnostic::error(
+                        codes::NOT_STATIC,
+                        expr.span,
+                        "the bounds of a slice are known numbers",
+                    )
+                    .help("gather with an index of its own: `y[i] = x[i + start]`"),
                 ),
             }
         };
         let (from, to) = (bound(self, from)?, bound(self, to)?);
         let Extent::Static(size) = extent else {
-            return self.fail(Diagnostic::error(codes::BAD_INDEX, span, "only an axis of a known size can be sliced"));
+            return self.fail(Diagnostic::error(
+                codes::BAD_INDEX,
+                span,
+                "only an axis of a known size can be sliced",
+            ));
         };
         let clamp = |n: i64| if n < 0 { (n + size as i64).max(0) } else { n.min(size as i64) };
         let (from, to) = (clamp(from.unwrap_or(0)), clamp(to.unwrap_or(size as i64)));
@@ -438,7 +492,8 @@ impl Tracer<'_> {
         for (slot, &axis) in slots.iter_mut().zip(axes) {
             if let Slot::Affine(map) = slot
                 && self.graph.extent(axis) == Extent::Rows
-                && let (&[(to, 1)], 1, back @ 1..) = (&map.terms[..], map.divisor, map.offset.saturating_neg())
+                && let (&[(to, 1)], 1, back @ 1..) =
+                    (&map.terms[..], map.divisor, map.offset.saturating_neg())
                 && let Ok(by) = u32::try_from(back)
             {
                 node = self.with_axis(node, axis, span);
@@ -462,7 +517,13 @@ impl Tracer<'_> {
     }
 
     /// Renames the axes that plain indices stand at. An axis that is to be computed with gets out of the way of a new name.
-    fn rename_plain(&mut self, node: NodeId, axes: &[AxisId], slots: &[Slot], span: Span) -> (NodeId, Vec<AxisId>) {
+    fn rename_plain(
+        &mut self,
+        node: NodeId,
+        axes: &[AxisId],
+        slots: &[Slot],
+        span: Span,
+    ) -> (NodeId, Vec<AxisId>) {
         let mut to = Vec::new();
         for (position, (slot, &axis)) in slots.iter().zip(axes).enumerate() {
             let taken = slots.iter().enumerate().any(|(other, s)| other != position && self.gives(s, axis));
@@ -490,7 +551,13 @@ impl Tracer<'_> {
         }
     }
 
-    fn apply_computed(&mut self, mut node: NodeId, axes: &[AxisId], slots: &[Slot], span: Span) -> Res<Tensor> {
+    fn apply_computed(
+        &mut self,
+        mut node: NodeId,
+        axes: &[AxisId],
+        slots: &[Slot],
+        span: Span,
+    ) -> Res<Tensor> {
         let mut open = Vec::new();
         for (slot, &axis) in slots.iter().zip(axes) {
             let varies = self.graph.node(node).axes.contains(&axis);
@@ -560,7 +627,8 @@ impl Tracer<'_> {
             let axis = match &slot {
                 Slot::Axis(axis) if !axes.contains(axis) => *axis,
                 Slot::Split(into) => {
-                    let names: Vec<&str> = into.iter().map(|&a| self.graph.axis_info(a).name.as_str()).collect();
+                    let names: Vec<&str> =
+                        into.iter().map(|&a| self.graph.axis_info(a).name.as_str()).collect();
                     let joined = names.join(" ");
                     self.hidden_axis(&joined, extent)
                 }
@@ -607,7 +675,11 @@ impl Tracer<'_> {
 
 #[cold]
 fn no_such_tensor(name: &str, model: &str, names: &[String], span: Span) -> Diagnostic {
-    let what = if name.is_empty() { "a model is no tensor".into() } else { format!("{model} has no tensor `{name}`") };
+    let what = if name.is_empty() {
+        "a model is no tensor".into()
+    } else {
+        format!("{model} has no tensor `{name}`")
+    };
     let mut diagnostic = Diagnostic::error(codes::UNKNOWN_TENSOR, span, what);
     if let Some(near) = did_you_mean(name, names.iter().map(String::as_str)) {
         diagnostic = diagnostic.help(format!("did you mean `{near}`?"));

@@ -13,7 +13,13 @@ use super::{Res, Tracer};
 
 impl Tracer<'_> {
     /// Reduces a node over axes.
-    pub(super) fn reduce(&mut self, kind: Projection, node: NodeId, over: &[AxisId], span: Span) -> Res<NodeId> {
+    pub(super) fn reduce(
+        &mut self,
+        kind: Projection,
+        node: NodeId,
+        over: &[AxisId],
+        span: Span,
+    ) -> Res<NodeId> {
         let reduced = match kind {
             Projection::Reduce(kind) => self.reduce_plain(kind, node, over, span)?,
             Projection::Mean => {
@@ -84,7 +90,12 @@ impl Tracer<'_> {
     }
 
     /// The sum over `axes` of a product.
-    pub(super) fn contract(&mut self, values: Vec<(Factor, Value)>, axes: &[AxisId], span: Span) -> Res<NodeId> {
+    pub(super) fn contract(
+        &mut self,
+        values: Vec<(Factor, Value)>,
+        axes: &[AxisId],
+        span: Span,
+    ) -> Res<NodeId> {
         let (mut factors, mut scale, mut divisors) = (Vec::new(), 1.0, Vec::new());
         for (factor, value) in values {
             if let (Factor::Times, Some(n)) = (factor, value.number()) {
@@ -133,7 +144,8 @@ impl Tracer<'_> {
     }
 
     fn sum_product(&mut self, factors: &[NodeId], axes: &[AxisId], span: Span) -> Res<NodeId> {
-        let has = |tracer: &Self, axis: &AxisId| factors.iter().any(|&f| tracer.graph.node(f).axes.contains(axis));
+        let has =
+            |tracer: &Self, axis: &AxisId| factors.iter().any(|&f| tracer.graph.node(f).axes.contains(axis));
         let (present, absent): (Vec<AxisId>, Vec<AxisId>) = axes.iter().partition(|axis| has(self, axis));
         let mut product = match factors {
             [] => self.graph.constant(1.0, span),
@@ -184,7 +196,8 @@ impl Tracer<'_> {
     /// The node with each axis of `from` renamed to the one of `to`, where it has it.
     pub(super) fn rename(&mut self, node: NodeId, from: &[AxisId], to: &[AxisId], span: Span) -> NodeId {
         let own = &self.graph.node(node).axes;
-        let pairs: Vec<_> = from.iter().copied().zip(to.iter().copied()).filter(|(f, _)| own.contains(f)).collect();
+        let pairs: Vec<_> =
+            from.iter().copied().zip(to.iter().copied()).filter(|(f, _)| own.contains(f)).collect();
         self.graph.relabel(node, &pairs, span)
     }
 }

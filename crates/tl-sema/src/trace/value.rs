@@ -112,7 +112,9 @@ impl Tracer<'_> {
                 let items: Res<Vec<Value>> = items.iter().map(|i| self.outer_value(name, i, span)).collect();
                 Value::List(Rc::new(items?))
             }
-            Argument::Model(model) => Value::Path(Path { model: Some(Arc::clone(model)), segments: Vec::new() }),
+            Argument::Model(model) => {
+                Value::Path(Path { model: Some(Arc::clone(model)), segments: Vec::new() })
+            }
             Argument::Opaque => Value::Path(Path { model: None, segments: Vec::new() }),
             Argument::Tensor(tensor) => {
                 let sizes = tensor.sizes();
@@ -127,8 +129,12 @@ impl Tracer<'_> {
             }
             Argument::Stream => {
                 return self.fail(
-                    Diagnostic::error(codes::WRONG_KIND, span, format!("`{name}` is given a stream of tokens"))
-                        .help(format!("declare its axis: `{name}[p]`")),
+                    Diagnostic::error(
+                        codes::WRONG_KIND,
+                        span,
+                        format!("`{name}` is given a stream of tokens"),
+                    )
+                    .help(format!("declare its axis: `{name}[p]`")),
                 );
             }
         })

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use tl_sema::{Argument, Checked, Importer, Limits, MetaValue, Model, Program, Traced, check, trace_function};
+use tl_sema::{
+    Argument, Checked, Importer, Limits, MetaValue, Model, Program, Traced, check, trace_function,
+};
 use tl_syntax::{Diagnostic, Source, SourceMap};
 use tl_tensor::Tensor;
 

@@ -22,7 +22,8 @@ pub fn call(text: &str, name: &str, arguments: &[(&[usize], &[f64])]) -> Vec<f64
         })
         .collect();
     let traced = trace(text, name, &given);
-    let inputs: Vec<Vec<f64>> = arguments.iter().filter(|(s, _)| !s.is_empty()).map(|(_, v)| v.to_vec()).collect();
+    let inputs: Vec<Vec<f64>> =
+        arguments.iter().filter(|(s, _)| !s.is_empty()).map(|(_, v)| v.to_vec()).collect();
     run(&traced, &inputs, 0)
 }
 
