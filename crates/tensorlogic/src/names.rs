@@ -168,3 +168,41 @@ fn pattern_names(pattern: Option<ast::Pattern>) -> Vec<String> {
 fn param_names(params: &[ast::Param]) -> Vec<String> {
     params.iter().filter_map(|p| p.name()).map(|n| n.as_str().to_owned()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::loader::MemoryLoader;
+    use crate::program::Program;
+
+    fn found(text: &str) -> Vec<String> {
+        let loader = MemoryLoader::new([("other.tl", "let shared = 1\nfn of_other(x) = x + shared\n")]);
+        let program = Program::check_script("a.tl", text, &loader, &["sample"]);
+        program.diagnostics().list.iter().map(|d| d.message.clone()).collect()
+    }
+
+    #[test]
+    fn names_that_mean_nothing_are_found_before_anything_runs() {
+        assert_eq!(found("print(total)"), ["`total` is not defined"]);
+        assert_eq!(found("for i in 0..3 { print(j) }"), ["`j` is not defined"]);
+        assert_eq!(found("fn f(x) { let y = x\n prnt(y)\n z }"), ["`prnt` is not defined", "`z` is not defined"]);
+        assert_eq!(found("{ let x = 1 }\nprint(x)"), ["`x` is not defined"]);
+        assert_eq!(found("let f = |a| a + b"), ["`b` is not defined"]);
+        assert_eq!(found("print(\"{nme}\")"), ["`nme` is not defined"]);
+    }
+
+    #[test]
+    fn names_that_mean_something_are_left_alone() {
+        for text in [
+            "let x = 1\nlet f = |y| x + y\nprint(f(2), pi, inf)",
+            "print(later)\nlet later = 1",
+            "W = [1, 2]\nprint(W[i] W[i], W[i] * i)\nW?",
+            "import \"other.tl\"\nprint(of_other(shared))",
+            "for l in 0..2 { X[l] = l }\nprint(X, sum[k](X[k]))",
+            "print(sample([1, 2]), softmax([1, 2]), relu(1), exp(1))",
+            "fn outer(n) { fn inner(m) = m + n\n inner(1) }\nprint(outer(1))",
+            "for (k, v) in [(1, 2)] { print(k, v) }\nmain { let q = 1 }\nprint(q)",
+        ] {
+            assert_eq!(found(text), Vec::<String>::new(), "{text}");
+        }
+    }
+}
