@@ -97,11 +97,10 @@ fn generator(engine: &Engine, model: Arc<Model>, args: &OpenArgs) -> Outcome<Gen
 /// A checked program. What it imports may lie anywhere that the person can read.
 pub fn program(path: &std::path::Path) -> Outcome<Program> {
     let bytes = std::fs::read(path).map_err(|e| Failure::file(path, &e))?;
-    let added: Vec<&str> = tl_llm::builtins::all().map(|builtin| builtin.name).collect();
-    Ok(Program::check_bytes_knowing(
+    Ok(Program::check_bytes(
         &path.display().to_string(),
         &bytes,
         &DiskLoader::unrestricted("."),
-        &added,
+        ,
     ))
 }

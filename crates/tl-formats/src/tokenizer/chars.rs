@@ -79,9 +79,7 @@ impl Table {
             (r"[\p{Cc}\p{Cf}\p{Co}]", Class::CONTROL),
         ] {
             for (start, end) in ranges(pattern) {
-                for c in start as usize..=end as usize {
-                    flat[c] |= class.0;
-                }
+                flat[start as usize..=end as usize].iter_mut().for_each(|classes| *classes |= class.0);
             }
         }
         let mut table = Self { blocks: Vec::new(), classes: Vec::new() };

@@ -163,7 +163,7 @@ impl Charsmap {
             || TokenizerError::invalid(CHARSMAP, format!("{} bytes are too few for its header", blob.len()));
         let (header, rest) = blob.split_first_chunk::<4>().ok_or_else(too_short)?;
         let size = u32::from_le_bytes(*header) as usize;
-        if size >= rest.len() || size % 4 != 0 {
+        if size >= rest.len() || !size.is_multiple_of(4) {
             let problem = format!("its header says {size} bytes of units, in a map of {} bytes", blob.len());
             return Err(TokenizerError::invalid(CHARSMAP, problem));
         }
