@@ -97,10 +97,5 @@ fn generator(engine: &Engine, model: Arc<Model>, args: &OpenArgs) -> Outcome<Gen
 /// A checked program. What it imports may lie anywhere that the person can read.
 pub fn program(path: &std::path::Path) -> Outcome<Program> {
     let bytes = std::fs::read(path).map_err(|e| Failure::file(path, &e))?;
-    Ok(Program::check_bytes(
-        &path.display().to_string(),
-        &bytes,
-        &DiskLoader::unrestricted("."),
-        ,
-    ))
+    Ok(Program::check_bytes(&path.display().to_string(), &bytes, &DiskLoader::unrestricted(".")))
 }

@@ -109,7 +109,7 @@ impl Interpreter {
             self.environment.pop_frame();
         }
         match result {
-            Err(Interrupt::Return(_, value)) => Ok(value),
+            Err(Interrupt::Return(_, value)) => Ok(*value),
             Err(Interrupt::Fault(mut found)) => {
                 note_call(&mut found, function, span);
                 Err(Interrupt::Fault(found))

@@ -17,7 +17,7 @@ pub(crate) enum Interrupt {
     /// `continue`
     Continue(Span),
     /// `return value`
-    Return(Span, Value),
+    Return(Span, Box<Value>),
 }
 
 impl From<Diagnostic> for Interrupt {

@@ -97,7 +97,7 @@ impl Interpreter {
             Stmt::Continue(statement) => return Err(Interrupt::Continue(statement.span())),
             Stmt::Return(statement) => {
                 let value = statement.value().map_or(Ok(Value::Unit), |e| self.eval(&e))?;
-                return Err(Interrupt::Return(statement.span(), value));
+                return Err(Interrupt::Return(statement.span(), Box::new(value)));
             }
             Stmt::Query(statement) => self.run_query(statement)?,
             Stmt::Assert(statement) => self.run_assert(statement)?,

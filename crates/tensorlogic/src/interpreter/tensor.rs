@@ -12,14 +12,16 @@ use crate::engine::{Dense, permute};
 /// The most elements of a tensor that a script may hold decoded: 2³⁰ (4 GiB).
 pub const MAX_ELEMENTS: usize = 1 << 30;
 
-/// A tensor with an order of axes.
+/// A tensor with an order of axes. Clones share everything.
 #[derive(Clone)]
-pub struct TensorValue {
+pub struct TensorValue(Arc<View>);
+
+struct View {
     stored: Tensor,
     axes: Vec<usize>,
     name: Option<Arc<str>>,
     /// The elements in the order of the view, once somebody has asked for them.
-    values: Arc<OnceLock<Arc<[f32]>>>,
+    values: OnceLock<Arc<[f32]>>,
 }
 
 /// A tensor is too large to be decoded as a whole.
@@ -48,22 +50,22 @@ impl TensorValue {
     /// A tensor as it is stored, slowest axis first.
     pub fn over(stored: Tensor, name: Option<Arc<str>>) -> TensorValue {
         let axes = (0..stored.shape().len()).collect();
-        TensorValue { stored, axes, name, values: Arc::default() }
+        TensorValue(Arc::new(View { stored, axes, name, values: OnceLock::new() }))
     }
 
     /// The sizes of the axes as they are seen.
     pub fn shape(&self) -> Vec<usize> {
-        self.axes.iter().map(|&a| self.stored.shape()[a]).collect()
+        self.0.axes.iter().map(|&a| self.0.stored.shape()[a]).collect()
     }
 
     /// How many axes there are.
     pub fn rank(&self) -> usize {
-        self.axes.len()
+        self.0.axes.len()
     }
 
     /// How many elements there are.
     pub fn len(&self) -> usize {
-        self.stored.shape().iter().product()
+        self.0.stored.shape().iter().product()
     }
 
     /// Whether there are none.
@@ -73,29 +75,35 @@ impl TensorValue {
 
     /// The element type that it is stored in.
     pub fn dtype(&self) -> DType {
-        self.stored.dtype()
+        self.0.stored.dtype()
     }
 
     /// Its name in the file that it came from.
     pub fn name(&self) -> Option<&Arc<str>> {
-        self.name.as_ref()
+        self.0.name.as_ref()
     }
 
     /// The tensor as it is stored.
     pub fn stored(&self) -> &Tensor {
-        &self.stored
+        &self.0.stored
     }
 
     /// For each axis that is seen, the stored axis.
     pub fn order(&self) -> &[usize] {
-        &self.axes
+        &self.0.axes
     }
 
     /// The same elements with the axes in reverse order: a view.
     #[must_use]
     pub fn transposed(&self) -> TensorValue {
-        let axes = self.axes.iter().rev().copied().collect();
-        TensorValue { stored: self.stored.clone(), axes, name: self.name.clone(), values: Arc::default() }
+        let View { stored, axes, name, .. } = &*self.0;
+        let axes = axes.iter().rev().copied().collect();
+        TensorValue(Arc::new(View {
+            stored: stored.clone(),
+            axes,
+            name: name.clone(),
+            values: OnceLock::new(),
+        }))
     }
 
     /// The elements, decoded, in row-major order of the axes as they are seen. Computed once.
@@ -106,25 +114,25 @@ impl TensorValue {
         if self.len() > MAX_ELEMENTS {
             return Err(TooLarge { elements: self.len() });
         }
-        Ok(Arc::clone(self.values.get_or_init(|| self.decode())))
+        Ok(Arc::clone(self.0.values.get_or_init(|| self.decode())))
     }
 
     /// The one element of a tensor without axes.
     pub fn scalar(&self) -> Option<f64> {
-        if !self.axes.is_empty() {
+        if !self.0.axes.is_empty() {
             return None;
         }
         self.values().ok()?.first().map(|&x| widen(x))
     }
 
     fn decode(&self) -> Arc<[f32]> {
-        let values = self.stored.to_f32();
-        if self.axes.iter().enumerate().all(|(i, &a)| i == a) {
+        let values = self.0.stored.to_f32();
+        if self.0.axes.iter().enumerate().all(|(i, &a)| i == a) {
             return values.into();
         }
-        let sizes = self.stored.shape();
+        let sizes = self.0.stored.shape();
         let stride = |a: usize| sizes[a + 1..].iter().product::<usize>();
-        let strides: Vec<usize> = self.axes.iter().map(|&a| stride(a)).collect();
+        let strides: Vec<usize> = self.0.axes.iter().map(|&a| stride(a)).collect();
         permute(&values, &self.shape(), &strides).into()
     }
 }

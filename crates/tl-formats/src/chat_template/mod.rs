@@ -5,6 +5,7 @@
 //! memory and output are limited, so that any template ends soon, in a text or an error.
 
 mod guard;
+mod operators;
 mod python;
 
 use minijinja::value::{Serde, Value};
