@@ -408,11 +408,14 @@ impl Interpreter {
         self.equations.rewind(mark);
         match traced {
             Ok((value, _)) => Ok(value),
-            Err(Interrupt::Fault(found)) => Err(at_call(*found, source.id(), span)),
+            Err(Interrupt::Fault(found)) => Err(at_call(found, source.id(), span)),
             Err(other) => Err(other),
         }
     }
 }
+
+/// Values under names that only one tracing knows.
+type Own = Vec<(Arc<str>, Value)>;
 
 /// What the result of a call is called in the text that is made for it.
 const RESULT: &str = "RESULT'";
@@ -420,7 +423,7 @@ const RESULT: &str = "RESULT'";
 /// An equation that applies a function to values, as text, with the names that the values have in it.
 ///
 /// For `rms_norm(x[d], eps) -> [d]` and a matrix: `RESULT'[i0, d] = rms_norm(x'[i0, d.], eps')`.
-fn applied(function: &tl_sema::Function, given: Vec<Given>) -> Eval<(String, Vec<(Arc<str>, Value)>)> {
+fn applied(function: &tl_sema::Function, given: Vec<Given>) -> Eval<(String, Own)> {
     let (mut arguments, mut own, mut mapped_axes) = (Vec::new(), Vec::new(), 0);
     let mut next = 0;
     for (name, value, at) in given {

@@ -11,7 +11,7 @@ pub(crate) type Eval<T> = Result<T, Interrupt>;
 #[derive(Debug)]
 pub(crate) enum Interrupt {
     /// Something is wrong with the program.
-    Fault(Box<Vec<Diagnostic>>),
+    Fault(Vec<Diagnostic>),
     /// `break`
     Break(Span),
     /// `continue`
@@ -22,13 +22,13 @@ pub(crate) enum Interrupt {
 
 impl From<Diagnostic> for Interrupt {
     fn from(diagnostic: Diagnostic) -> Interrupt {
-        Interrupt::Fault(Box::new(vec![diagnostic]))
+        Interrupt::Fault(vec![diagnostic])
     }
 }
 
 impl From<Vec<Diagnostic>> for Interrupt {
     fn from(diagnostics: Vec<Diagnostic>) -> Interrupt {
-        Interrupt::Fault(Box::new(diagnostics))
+        Interrupt::Fault(diagnostics)
     }
 }
 
@@ -40,7 +40,7 @@ impl Interrupt {
             vec![Diagnostic::error(codes::MISPLACED_JUMP, span, message)]
         };
         match self {
-            Interrupt::Fault(diagnostics) => *diagnostics,
+            Interrupt::Fault(diagnostics) => diagnostics,
             Interrupt::Break(span) => misplaced(span, "break"),
             Interrupt::Continue(span) => misplaced(span, "continue"),
             Interrupt::Return(span, _) => misplaced(span, "return"),

@@ -66,7 +66,8 @@ pub fn without_controls(text: &str) -> String {
 
 /// Whether a terminal may do something for this character other than showing it.
 fn acts(c: char) -> bool {
-    (c.is_control() && c != '\n' && c != '\t') || tl_formats::acts_on_terminal(c) && c != '\n' && c != '\t'
+    // Joiners shape letters and emoji, and do nothing else.
+    tl_formats::acts_on_terminal(c) && !matches!(c, '\n' | '\t' | '\u{200c}' | '\u{200d}')
 }
 
 fn significant(n: f64, digits: usize) -> String {

@@ -44,7 +44,7 @@ impl Interpreter {
                 _ => Ok(()),
             };
             match result {
-                Err(Interrupt::Fault(found)) => problems.extend(*found),
+                Err(Interrupt::Fault(found)) => problems.extend(found),
                 other => other?,
             }
         }

@@ -107,8 +107,8 @@ mod tests {
     #[test]
     fn formats_are_what_a_person_expects() {
         for (value, spec, expected) in [
-            (Value::Number(3.14159), ".2", "3.14"),
-            (Value::Number(3.14159), "8.2", "    3.14"),
+            (Value::Number(2.71234), ".2", "2.71"),
+            (Value::Number(2.71234), "8.2", "    2.71"),
             (Value::Number(-2.5), "06.1", "-002.5"),
             (Value::Number(7.0), "3", "  7"),
             (Value::text("ab"), "4", "ab  "),
