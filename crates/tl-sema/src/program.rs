@@ -353,38 +353,6 @@ impl Expr {
             _ => {}
         });
     }
-
-    /// Replaces names by the numbers that they have for good.
-    fn substitute(&mut self, value: &dyn Fn(&str) -> Option<f64>) {
-        match &mut self.kind {
-            ExprKind::Name(name) => {
-                if let Some(number) = value(name) {
-                    self.kind = ExprKind::Number(number);
-                }
-            }
-            ExprKind::Number(_) | ExprKind::Str(_) | ExprKind::Bool(_) => {}
-            ExprKind::Unsupported(_) | ExprKind::Missing => {}
-            ExprKind::List(parts) | ExprKind::Join(parts) | ExprKind::Apply(_, parts) => {
-                parts.iter_mut().for_each(|part| part.substitute(value));
-            }
-            ExprKind::Field(base, _) | ExprKind::Paren(base) => base.substitute(value),
-            ExprKind::Project(_, _, body) | ExprKind::Keep(body, _) => body.substitute(value),
-            ExprKind::Call(_, args) => args.iter_mut().for_each(|arg| arg.value.substitute(value)),
-            ExprKind::Product(factors) => factors.iter_mut().for_each(|(_, factor)| factor.substitute(value)),
-            ExprKind::Sum(terms) => terms.iter_mut().for_each(|(_, term)| term.substitute(value)),
-            ExprKind::Guarded(body, guard) => {
-                body.substitute(value);
-                guard.iter_mut().for_each(|condition| condition.substitute(value));
-            }
-            ExprKind::If(condition, yes, no) => {
-                [condition, yes, no].into_iter().for_each(|part| part.substitute(value))
-            }
-            ExprKind::Index(base, indices) => {
-                base.substitute(value);
-                indices.iter_mut().for_each(|index| index.substitute(value));
-            }
-        }
-    }
 }
 
 impl Index {
@@ -393,20 +361,6 @@ impl Index {
             IndexKind::Name(name) => visit(name),
             IndexKind::Group(names) => names.iter().for_each(|name| visit(&name.text)),
             IndexKind::Any | IndexKind::Expr(_) | IndexKind::Slice(..) => {}
-        }
-    }
-
-    fn substitute(&mut self, value: &dyn Fn(&str) -> Option<f64>) {
-        match &mut self.kind {
-            IndexKind::Name(name) => {
-                if let Some(number) = value(name) {
-                    let number = Expr { id: ExprId(0), kind: ExprKind::Number(number), span: self.span };
-                    self.kind = IndexKind::Expr(Box::new(number));
-                }
-            }
-            IndexKind::Expr(expr) => expr.substitute(value),
-            IndexKind::Slice(from, to) => from.iter_mut().chain(to).for_each(|bound| bound.substitute(value)),
-            IndexKind::Any | IndexKind::Group(_) => {}
         }
     }
 }
@@ -420,12 +374,5 @@ impl Equation {
         }
         self.value.each_name(visit);
         self.guard.iter().for_each(|condition| condition.each_name(visit));
-    }
-
-    /// Replaces names by the numbers that they have for good.
-    pub fn substitute(&mut self, value: &dyn Fn(&str) -> Option<f64>) {
-        self.indices.iter_mut().flatten().for_each(|index| index.substitute(value));
-        self.value.substitute(value);
-        self.guard.iter_mut().for_each(|condition| condition.substitute(value));
     }
 }

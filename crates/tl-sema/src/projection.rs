@@ -394,10 +394,10 @@ impl Walk<'_> {
         merged
     }
 
-    fn product<'e>(
+    fn product(
         &mut self,
         expr: &Expr,
-        factors: &mut dyn Iterator<Item = &'e Expr>,
+        factors: &mut dyn Iterator<Item = &Expr>,
         around: &Around<'_>,
     ) -> Free {
         let frees: Vec<Free> = factors.map(|factor| self.expr(factor, around)).collect();

@@ -110,15 +110,12 @@ impl<K: Clone + Eq + Hash + Ord> Solver<K> {
 
     fn settle_groups(&mut self, done: &mut [bool]) -> bool {
         let mut progress = false;
-        for number in 0..self.groups.len() {
-            let group = &self.groups[number];
-            let unknown: Vec<&K> = group.keys.iter().filter(|k| !self.known.contains_key(k)).collect();
-            if done[number] || unknown.len() > 1 && group.extent != Extent::Unknown {
+        for (group, done) in self.groups.clone().into_iter().zip(done) {
+            let unknown = group.keys.iter().filter(|k| !self.known.contains_key(k)).count();
+            if *done || unknown > 1 && group.extent != Extent::Unknown {
                 continue;
             }
-            done[number] = true;
-            progress = true;
-            let group = group.clone();
+            (*done, progress) = (true, true);
             let Extent::Static(extent) = group.extent else {
                 // Nothing is known of the axis, so nothing of its parts that nobody else knows.
                 for key in group.keys {
@@ -138,7 +135,7 @@ impl<K: Clone + Eq + Hash + Ord> Solver<K> {
         let product = sizes.iter().filter_map(|(_, n)| *n).try_fold(1usize, usize::checked_mul);
         let some_unknown = group.keys.iter().any(|k| matches!(self.known.get(k), Some((Extent::Unknown, _))));
         match (product, &open[..]) {
-            (Some(product), [one]) if !some_unknown && product > 0 && extent % product == 0 => {
+            (Some(product), [one]) if !some_unknown && product > 0 && extent.is_multiple_of(product) => {
                 let key = (*one).clone();
                 self.known.insert(key, (Extent::Static(extent / product), group.origin));
             }

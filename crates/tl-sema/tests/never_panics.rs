@@ -106,8 +106,6 @@ fn walk(graph: &tl_ir::Graph) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     #[test]
     fn scripts(text in body(), query in access()) {
         let mut sources = SourceMap::new();

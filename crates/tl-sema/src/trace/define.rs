@@ -321,13 +321,12 @@ impl Tracer<'_> {
             }
         }
         for (base, open, at) in constants.clone() {
-            for number in 0..values.len() {
+            for (number, (_, value)) in values.iter_mut().enumerate() {
                 let general = number != base && !constants.iter().any(|&(n, o, _)| n == number && o == open);
-                if let (true, Some(&axis)) = (general, values[number].1.axes.get(open)) {
+                if let (true, Some(&axis)) = (general, value.axes.get(open)) {
                     let (iota, at) = (self.graph.iota(axis, span), self.graph.constant(at as f64, span));
                     let elsewhere = self.graph.map(Scalar::Ne, &[iota, at], span);
-                    let node = values[number].1.node;
-                    values[number].1.node = self.graph.select(elsewhere, node, 0.0, span);
+                    value.node = self.graph.select(elsewhere, value.node, 0.0, span);
                 }
             }
         }

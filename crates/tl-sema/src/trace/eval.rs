@@ -14,6 +14,9 @@ use super::frame::{Bound, Cx, Frame, Slot};
 use super::value::{Path, Tensor, Value};
 use super::{Clause, Failed, Res, Tracer, bound_axis, step_value};
 
+/// What is evaluated for each step of the indices that are unrolled; it is given those that are not.
+type Evaluate<'e, T> = dyn FnMut(&mut T, &mut Cx, &[Arc<str>]) -> Res<Value> + 'e;
+
 impl Tracer<'_> {
     /// The value of an expression. Indices that are summed at it are summed.
     pub(super) fn eval(&mut self, cx: &mut Cx, expr: &Expr) -> Res<Value> {
@@ -318,7 +321,7 @@ impl Tracer<'_> {
         cx: &mut Cx,
         names: &[Arc<str>],
         span: Span,
-        evaluate: &mut dyn FnMut(&mut Self, &mut Cx, &[Arc<str>]) -> Res<Value>,
+        evaluate: &mut Evaluate<'_, Self>,
     ) -> Res<Value> {
         let staged = names.iter().find(|name| self.is_unrolled(cx, name)).cloned();
         let Some(staged) = staged else { return evaluate(self, cx, names) };

@@ -210,23 +210,10 @@ impl Definitions {
 
     /// Adds an equation. The diagnostics are those of reading it; the equations are analysed when something needs them.
     pub fn add_equation(&mut self, equation: &ast::Equation) -> Vec<Diagnostic> {
-        self.add_equation_at(equation, &|_| None)
-    }
-
-    /// Adds an equation that stands in a loop: names of which `turn` gives the value are that value in it for good, also after the
-    /// loop has gone on. So `for l in 0..3 { X[l, i] = … }` defines three slices.
-    pub fn add_equation_at(
-        &mut self,
-        equation: &ast::Equation,
-        turn: &dyn Fn(&str) -> Option<f64>,
-    ) -> Vec<Diagnostic> {
         let mut reader = Reader::new(&mut self.program);
         let read = reader.equation(equation);
         let diagnostics = std::mem::take(&mut reader.diagnostics);
-        self.block.equations.extend(read.map(|mut equation| {
-            equation.substitute(turn);
-            equation
-        }));
+        self.block.equations.extend(read);
         diagnostics
     }
 
