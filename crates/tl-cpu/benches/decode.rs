@@ -43,7 +43,17 @@ fn main() {
             backend.name(),
             position as f64 / prefill
         );
-        measure(&mut *executable, &mut state);
+        println!(" one row after {position}:");
+        let mut next = (0..).map(|i| (i * 101 % 49000) as f32);
+        measure(&mut *executable, 2 * STEPS, |executable| {
+            step(executable, &mut state, &[next.next().expect("there is no last")]);
+        });
+        println!(" {position} rows from the start:");
+        measure(&mut *executable, 4, |executable| {
+            let again = state.truncate(0);
+            assert!(again, "a sequence without a window can begin again");
+            step(executable, &mut state, &prompt);
+        });
     }
 }
 
@@ -78,24 +88,25 @@ fn step(executable: &mut dyn Executable, state: &mut State, tokens: &[f32]) {
     executable.run(&mut sequences, &[tokens]).expect("the arguments have the right sizes");
 }
 
-/// Runs steps of one row, first for their time, then for where it goes.
-fn measure(executable: &mut dyn Executable, state: &mut State) {
-    let mut times: Vec<f64> = (0..2 * STEPS)
-        .map(|i| {
+/// Runs a step so many times for its time, then half as often for where it goes.
+fn measure(executable: &mut dyn Executable, count: usize, mut step: impl FnMut(&mut dyn Executable)) {
+    let mut times: Vec<f64> = (0..count)
+        .map(|_| {
             let start = Instant::now();
-            step(executable, state, &[(i * 101 % 49000) as f32]);
+            step(executable);
             start.elapsed().as_secs_f64()
         })
         .collect();
     times.sort_by(f64::total_cmp);
-    println!("  a row: best {:.3} ms, median {:.3} ms", times[0] * 1e3, times[STEPS] * 1e3);
+    println!("  best {:.3} ms, median {:.3} ms", times[0] * 1e3, times[count / 2] * 1e3);
     // The best time of each step of the plan, for other processes disturb single ones.
     executable.trace(true);
     let mut taken = vec![f64::INFINITY; executable.plan().steps.len()];
-    for i in 0..STEPS {
-        step(executable, state, &[(i * 101 % 49000) as f32]);
+    for _ in 0..count.div_ceil(2) {
+        step(executable);
         taken.iter_mut().zip(executable.times()).for_each(|(best, time)| *best = best.min(time));
     }
+    executable.trace(false);
     let mut kinds: BTreeMap<&str, (usize, f64)> = BTreeMap::new();
     for (step, seconds) in executable.plan().steps.iter().zip(&taken) {
         let kind = kinds.entry(kind(executable.plan(), &step.kernel)).or_default();

@@ -134,6 +134,48 @@ fn results_outlive_a_reservation_and_times_are_taken_when_asked_for() {
 }
 
 #[test]
+fn rows_that_would_cut_a_block_are_decoded() {
+    let mut program = Program::new();
+    let (d, c, e) = (program.axis("d", 6), program.axis("c", 64), program.axis("e", 32));
+    let x = program.embed(c, 12);
+    program.weights = Some(DType::Q4_K);
+    let w = program.matrix(&[d, e, c], 256);
+    let y = program.graph.contract(&[x, w], &[c], S);
+    program.graph.output("y", y, vec![program.p, d, e]);
+    let planned = plan(&program.graph).unwrap();
+    let found = feed(&mut *prepared(&planned), &mut State::new(&planned.plan), &TOKENS, &[9]);
+    let mut scalar = ScalarBackend.prepare(Arc::clone(&planned.plan)).unwrap();
+    let expected = feed(&mut *scalar, &mut State::new(&planned.plan), &TOKENS, &[9]);
+    assert!(found.iter().zip(&expected).all(|(f, e)| (f - e).abs() <= 1e-6 * e.abs().max(1.0)));
+}
+
+#[test]
+fn a_sequence_may_add_no_rows_and_a_step_may_have_none() {
+    let planned = plan(&decoder(&Options { unfused: true, ..Options::default() })).unwrap();
+    let mut executable = prepared(&planned);
+    let (mut a, mut b) = (State::new(&planned.plan), State::new(&planned.plan));
+    executable.run(&mut both(&mut a, &mut b, [0, 9], [Wanted::All; 2]), &[&TOKENS]).unwrap();
+    let found = executable.output(0).to_vec();
+    assert_eq!((a.len(), b.len()), (0, 9));
+    executable.run(&mut both(&mut a, &mut b, [0, 0], [Wanted::Last; 2]), &[&[]]).unwrap();
+    assert!(executable.output(0).is_empty());
+    executable.run(&mut [], &[&[]]).unwrap();
+    assert_eq!(found, feed(&mut *executable, &mut a, &TOKENS, &[9]));
+}
+
+#[test]
+fn scores_in_buffers_give_the_same_bits_row_by_row() {
+    for window in [None, Some(20.0)] {
+        let options = Options { unfused: true, layers: 1, window, ..wide() };
+        let planned = plan(&decoder(&options)).unwrap();
+        let tokens: Vec<f32> = (0..100).map(|i| (i * 7 % 90) as f32).collect();
+        let all = feed(&mut *prepared(&planned), &mut State::new(&planned.plan), &tokens, &[100]);
+        let single = feed(&mut *prepared(&planned), &mut State::new(&planned.plan), &tokens, &[1; 100]);
+        assert!(all == single);
+    }
+}
+
+#[test]
 fn a_graph_without_a_stream_is_one_step() {
     let mut graph = Graph::new();
     let (i, j) = (graph.axis("i", Extent::Static(3)), graph.axis("j", Extent::Static(50)));

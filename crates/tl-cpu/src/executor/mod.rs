@@ -65,7 +65,7 @@ impl Backend for CpuBackend {
     fn prepare(&self, plan: Arc<Plan>) -> Result<Box<dyn Executable>, RunError> {
         let kernels =
             Kernels::new(self.isa).expect("the instruction set was there when the backend was made");
-        let weights: Vec<_> = plan.weights.iter().map(|w| w.tensor.contiguous()).collect();
+        let weights = task::weights(&plan);
         let machine = Machine {
             workers: Workers::new(self.pool.threads()),
             pool: Arc::clone(&self.pool),

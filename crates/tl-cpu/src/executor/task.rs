@@ -96,6 +96,31 @@ pub(super) enum Move {
     Decode { matrix: Matrix, len: usize, out: BufferId },
 }
 
+/// The tensors of a plan, row-major, and as `f32` where a kernel takes them for rows that would cut a block.
+pub(super) fn weights(plan: &Plan) -> Vec<Tensor> {
+    let mut weights: Vec<Tensor> = plan.weights.iter().map(|w| w.tensor.contiguous()).collect();
+    each_matrix(plan.setup.iter().chain(&plan.steps), &mut |source, k| {
+        let Source::Weight(id) = source else { return };
+        let weight = &mut weights[id.index()];
+        if weight.dtype().row_bytes(k).is_none() {
+            *weight = Tensor::from_f32(weight.shape(), &weight.to_f32());
+        }
+    });
+    weights
+}
+
+/// Calls `f` with every matrix that the steps read and the length of its rows.
+fn each_matrix<'a>(steps: impl IntoIterator<Item = &'a Step>, f: &mut dyn FnMut(Source, usize)) {
+    for step in steps {
+        match &step.kernel {
+            Kernel::MatMul(matmul) => matmul.weights.iter().for_each(|w| f(w.source, matmul.k)),
+            Kernel::Gather(gather) => f(gather.table, gather.width),
+            Kernel::PerSequence(steps) | Kernel::Scan(steps) => each_matrix(steps, f),
+            _ => {}
+        }
+    }
+}
+
 /// The tasks of a list of steps.
 pub(super) fn compile(plan: &Plan, steps: &[Step], weights: &[Tensor], kernels: &Kernels) -> Vec<Task> {
     let cx = Compiler { plan, weights, kernels };

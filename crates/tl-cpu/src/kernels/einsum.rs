@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use tl_exec::kernel::Einsum;
+use tl_exec::kernel::{Dim, Einsum, Stride};
 
 use super::tape::{Buffers, MAX_AXES, Window};
 use crate::simd::{LANES, Simd, SimdFn};
@@ -34,14 +34,18 @@ pub(crate) enum Lanes {
     None,
 }
 
-/// Which axis of an einsum runs in vectors in this window.
-pub(crate) fn vector_axis(einsum: &Einsum, window: &Window) -> Lanes {
+/// Which axis of an einsum runs in vectors. The choice depends on nothing that differs between steps, for it decides the order of sums.
+pub(crate) fn vector_axis(einsum: &Einsum) -> Lanes {
     let side_by_side = |axis: usize| {
-        window.range(einsum.axes[axis]).len() >= LANES / 2
-            && einsum.operands.iter().all(|o| window.step(o.outer[axis]) <= 1)
+        let is_long = match einsum.axes[axis] {
+            Dim::Static(n) => n >= LANES / 2,
+            Dim::Stream => true,
+            Dim::Rows | Dim::Wanted => false,
+        };
+        is_long && einsum.operands.iter().all(|o| is_neighbour(o.outer[axis]) || o.outer[axis].step == 0)
     };
     let kept = einsum.kept;
-    if kept > 0 && window.step(einsum.out.outer[kept - 1]) == 1 && side_by_side(kept - 1) {
+    if kept > 0 && is_neighbour(einsum.out.outer[kept - 1]) && side_by_side(kept - 1) {
         Lanes::Kept
     } else if einsum.axes.len() > kept && side_by_side(einsum.axes.len() - 1) {
         Lanes::Summed
@@ -50,9 +54,13 @@ pub(crate) fn vector_axis(einsum: &Einsum, window: &Window) -> Lanes {
     }
 }
 
+fn is_neighbour(stride: Stride) -> bool {
+    stride.step == 1 && !stride.of_stream
+}
+
 /// How many places there are to share among threads.
 pub(crate) fn places(einsum: &Einsum, window: &Window) -> usize {
-    let counted = einsum.kept - usize::from(vector_axis(einsum, window) == Lanes::Kept);
+    let counted = einsum.kept - usize::from(vector_axis(einsum) == Lanes::Kept);
     einsum.axes[..counted].iter().map(|&d| window.range(d).len()).product()
 }
 
@@ -96,7 +104,7 @@ impl SimdFn for RunEinsum<'_> {
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
         let (e, w) = (self.einsum, self.window);
-        let lanes = vector_axis(e, w);
+        let lanes = vector_axis(e);
         let counted = e.kept - usize::from(lanes == Lanes::Kept);
         let len = |axis: usize| w.range(e.axes[axis]).len();
         let first = |axis: usize| w.range(e.axes[axis]).start;

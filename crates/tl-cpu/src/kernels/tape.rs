@@ -508,7 +508,7 @@ unsafe fn map_one_by_one(f: Scalar, args: [Arg; 3], to: *mut f32, len: usize) {
     }
 }
 
-/// The sum of `len` elements: four chains of sixteen lanes, which take vectors in turn.
+/// The sum of `len` elements: four chains of sixteen lanes, which take vectors in turn. Zeros at the end change nothing.
 ///
 /// # Safety
 /// The argument has `len` elements.
