@@ -205,11 +205,7 @@ fn functions_map_over_the_other_indices() {
     let text = format!("{norm}X = [[3, 1], [3, 7]]\nY[i, j] = rms(X[i., j])\nY?");
     assert_eq!(script(&text).1, [1.0, 0.2, 1.0, 1.4]);
     let text = format!("{norm}X = [[3, 3], [1, 7]]\nrms(X)?");
-    assert_eq!(
-        script(&text),
-        (vec![2, 2], vec![1.0, 1.0, 0.2, 1.4]),
-        "without indices along the last axis"
-    );
+    assert_eq!(script(&text), (vec![2, 2], vec![1.0, 1.0, 0.2, 1.4]), "without indices along the last axis");
     let grows =
         "fn up(x[d], W[d, e]) -> y[e] { y[e] = x[d] W[d, e] }\nX = [[1, 2]]\nV = [[1, 0, 1], [0, 1, 1]]\n";
     assert_eq!(
@@ -226,10 +222,7 @@ fn the_library_works_on_whole_tensors() {
     assert_eq!(script("softmax([0, 0, 0, 0])?").1, [0.25; 4]);
     assert_eq!(script("T = [[1, 2], [3, 4], [5, 6]]\nembedding(T, [2, 0])?").1, [5.0, 6.0, 1.0, 2.0]);
     assert_eq!(script("X = [-1, 2]\nrelu(X)?").1, [0.0, 2.0]);
-    assert_eq!(
-        script("L = [1, 2]\nY[e] = cross_entropy([0, 0, 0], L[e])\nY?").1,
-        [1.098612, 1.098612]
-    );
+    assert_eq!(script("L = [1, 2]\nY[e] = cross_entropy([0, 0, 0], L[e])\nY?").1, [1.098612, 1.098612]);
     let loss = "X = [[0, 0], [9, 0]]\nlabel = [1, 0]\nL = mean[e](cross_entropy(X[e, k.], label[e]))\nL?";
     assert!((script(loss).1[0] - (2f64.ln() + 0.000123) / 2.0).abs() < 1e-5);
 }

@@ -3,19 +3,15 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tl_ir::{AxisId, Extent, NodeId, Scalar};
+use tl_ir::{AxisId, NodeId, Scalar};
 use tl_syntax::{Diagnostic, Span, codes};
 
 use crate::builtins;
-use crate::program::{Arg, Expr, ExprId, ExprKind, Factor, Name, Projection};
-use crate::suggest::did_you_mean;
+use crate::program::{Expr, ExprId, ExprKind, Factor, Name, Projection};
 
 use super::frame::{Bound, Cx, Frame, Slot};
 use super::value::{Path, Tensor, Value};
-use super::{Clause, Failed, Res, Tracer, bound_axis, step_value};
-
-/// What is evaluated for each step of the indices that are unrolled; it is given those that are not.
-type Evaluate<'e, T> = dyn FnMut(&mut T, &mut Cx, &[Arc<str>]) -> Res<Value> + 'e;
+use super::{Failed, Res, Tracer, bound_axis, step_value};
 
 impl Tracer<'_> {
     /// The value of an expression. Indices that are summed at it are summed.
@@ -315,124 +311,6 @@ impl Tracer<'_> {
         }
     }
 
-    /// Evaluates once for each position of the staged indices among `names`, and adds up; the others are given on as axes.
-    pub(super) fn unroll(
-        &mut self,
-        cx: &mut Cx,
-        names: &[Arc<str>],
-        span: Span,
-        evaluate: &mut Evaluate<'_, Self>,
-    ) -> Res<Value> {
-        let staged = names.iter().find(|name| self.is_unrolled(cx, name)).cloned();
-        let Some(staged) = staged else { return evaluate(self, cx, names) };
-        let rest: Vec<Arc<str>> = names.iter().filter(|name| **name != staged).cloned().collect();
-        let steps = self.staged_steps(cx, &staged, span)?;
-        let mut total: Option<Value> = None;
-        for step in steps {
-            self.steps += 1;
-            self.check_limits(span)?;
-            cx.variables.insert(Arc::clone(&staged), Bound::Step(step));
-            let value = self.unroll(cx, &rest, span, evaluate);
-            cx.variables.remove(&staged);
-            let value = value?;
-            total = Some(match total {
-                None => value,
-                Some(sum) => self.apply(Scalar::Add, &[sum, value], span)?,
-            });
-        }
-        Ok(total.unwrap_or(Value::Number(0.0)))
-    }
-
-    /// Whether the index is staged and not bound to a step by the left side.
-    pub(super) fn is_unrolled(&self, cx: &Cx, name: &Arc<str>) -> bool {
-        let class = self.class_of(&cx.frame, cx.unit, name);
-        !cx.variables.contains_key(name) && class.is_some_and(|class| cx.frame.is_staged(class))
-    }
-
-    fn project(
-        &mut self,
-        cx: &mut Cx,
-        kind: Projection,
-        names: &[Arc<str>],
-        body: &Expr,
-        span: Span,
-    ) -> Res<Value> {
-        if names.iter().any(|name| self.is_unrolled(cx, name))
-            && kind == Projection::Reduce(tl_ir::Reduction::Sum)
-        {
-            return self
-                .unroll(cx, names, span, &mut |tracer, cx, rest| tracer.project(cx, kind, rest, body, span));
-        }
-        // A guard on the body restricts what is reduced.
-        let (inner, before) = match &body.unparenthesized().kind {
-            ExprKind::Guarded(inner, guard) => (&**inner, self.push_guard(cx, guard)?),
-            _ => (body, Some(self.guards.len())),
-        };
-        let Some(before) = before else {
-            // Nothing is left to reduce.
-            return Ok(Value::Number(empty_value(kind)));
-        };
-        let reduced = self.project_inner(cx, kind, names, inner, span);
-        self.guards.truncate(before);
-        reduced
-    }
-
-    fn project_inner(
-        &mut self,
-        cx: &mut Cx,
-        kind: Projection,
-        names: &[Arc<str>],
-        body: &Expr,
-        span: Span,
-    ) -> Res<Value> {
-        let value = self.eval(cx, body)?;
-        let tensor = self.as_tensor(value, body.span)?;
-        let axes: Res<Vec<AxisId>> = names.iter().map(|name| self.axis_of(cx, name, span)).collect();
-        let axes = axes?;
-        if names.is_empty() {
-            // Without names and indices: every open axis.
-            return self.reduce(kind, tensor.node, &tensor.axes, span).map(scalar);
-        }
-        let node = self.reduce(kind, tensor.node, &axes, span)?;
-        Ok(Value::Tensor(Tensor { node, axes: tensor.axes }))
-    }
-
-    /// Evaluates the conditions and makes them active. `None` if they hold nowhere; else how many clauses were active before.
-    pub(super) fn push_guard(&mut self, cx: &mut Cx, guard: &[Expr]) -> Res<Option<usize>> {
-        let before = self.guards.len();
-        let mut clauses = Vec::new();
-        for condition in guard {
-            match self.settle_comparison(cx, condition)? {
-                Some(true) => continue,
-                Some(false) => return Ok(None),
-                None => {}
-            }
-            let value = self.eval(cx, condition)?;
-            match value.number() {
-                Some(n) if n != 0.0 => continue,
-                Some(_) => return Ok(None),
-                None => {}
-            }
-            let node = self.as_node(value, condition.span)?;
-            let axes = self.graph.node(node).axes.clone();
-            clauses.push(Clause { node, axes });
-        }
-        self.guards.extend(clauses);
-        Ok(Some(before))
-    }
-
-    /// `(x where guard)`: 0 outside.
-    fn guarded(&mut self, cx: &mut Cx, body: &Expr, guard: &[Expr], span: Span) -> Res<Value> {
-        let Some(before) = self.push_guard(cx, guard)? else { return Ok(Value::Number(0.0)) };
-        let value = self.eval(cx, body);
-        let clauses = self.guards.split_off(before);
-        let mut tensor = self.as_tensor(value?, span)?;
-        for clause in clauses {
-            tensor.node = self.graph.select(clause.node, tensor.node, 0.0, span);
-        }
-        Ok(Value::Tensor(tensor))
-    }
-
     fn conditional(
         &mut self,
         cx: &mut Cx,
@@ -454,78 +332,6 @@ impl Tracer<'_> {
         self.apply(Scalar::Select, &[condition, a, b], span)
     }
 
-    /// What an argument of `has` names, without reading it.
-    pub(super) fn has(&mut self, cx: &mut Cx, args: &[Arg], span: Span) -> Res<Value> {
-        let [Arg { value, .. }] = args else {
-            return self.fail(
-                Diagnostic::error(codes::ARGUMENT_COUNT, span, "`has` takes one argument")
-                    .help("write `has(m.blk[l].attn_q.bias)` or `has(m[\"rope.scaling.factor\"])`"),
-            );
-        };
-        if let ExprKind::Index(base, indices) = &value.unparenthesized().kind
-            && let [index] = &indices[..]
-            && let crate::program::IndexKind::Expr(key) = &index.kind
-            && let ExprKind::Str(key) = &key.kind
-        {
-            let path = self.path(cx, base)?;
-            return Ok(match path.model {
-                None => Value::Unknown,
-                Some(model) => Value::Bool(crate::model::find_meta(&*model, key).is_some()),
-            });
-        }
-        let path = self.path(cx, value.unparenthesized())?;
-        Ok(match &path.model {
-            None => Value::Unknown,
-            Some(model) => Value::Bool(model.tensor(&path.name()).is_some()),
-        })
-    }
-
-    /// `size(d)`: the size of an index of this equation, or of a declared one.
-    pub(super) fn size(&mut self, cx: &mut Cx, args: &[Arg], span: Span) -> Res<Value> {
-        let [Arg { value, .. }] = args else {
-            return self.fail(Diagnostic::error(codes::ARGUMENT_COUNT, span, "`size` takes one index"));
-        };
-        let ExprKind::Name(name) = &value.unparenthesized().kind else {
-            return self.fail(
-                Diagnostic::error(codes::WRONG_KIND, value.span, "`size` takes the name of an index")
-                    .help("write `size(d)`"),
-            );
-        };
-        if let Some(Bound::Axis(axis)) = bound_axis(cx, name) {
-            return self.axis_size(axis, span);
-        }
-        let frame = Rc::clone(&cx.frame);
-        let class = self.class_of(&frame, cx.unit, name).or_else(|| frame.block.domains.anywhere(name));
-        let extent = match class {
-            Some(class) => self.class_extent(&frame, class)?.map(|(extent, _)| extent),
-            None => self.dim(&frame, name)?.map(|(extent, _)| extent),
-        };
-        match (extent, class) {
-            (Some(Extent::Static(n)), _) => Ok(Value::Number(n as f64)),
-            (Some(Extent::Unknown), _) => Ok(Value::Unknown),
-            (Some(_), Some(class)) => match frame.home(class) {
-                Some((axis, _)) => self.axis_size(axis, span),
-                None => self.unknown_size(name, value.span, &frame),
-            },
-            _ => self.unknown_size(name, value.span, &frame),
-        }
-    }
-
-    #[cold]
-    pub(super) fn unknown_size<T>(&mut self, name: &str, span: Span, frame: &Frame) -> Res<T> {
-        let known = frame.block.declared.iter().map(|d| &**d);
-        let mut diagnostic = Diagnostic::error(
-            codes::UNKNOWN_SIZE,
-            span,
-            format!("the size of `{name}` does not follow from anything"),
-        )
-        .help(format!("declare it: `dim {name} = …`"));
-        if let Some(near) = did_you_mean(name, known) {
-            diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
-        }
-        self.fail(diagnostic)
-    }
-
     pub(super) fn wrong_arguments<T>(&mut self, name: &Name, usage: &str) -> Res<T> {
         self.fail(
             Diagnostic::error(
@@ -541,16 +347,4 @@ impl Tracer<'_> {
 /// A node without open axes as a value.
 pub(super) fn scalar(node: NodeId) -> Value {
     Value::Tensor(Tensor { node, axes: Vec::new() })
-}
-
-/// What a reduction of nothing is.
-fn empty_value(kind: Projection) -> f64 {
-    match kind {
-        Projection::Reduce(tl_ir::Reduction::Prod) => 1.0,
-        Projection::Reduce(tl_ir::Reduction::Max) => f64::NEG_INFINITY,
-        Projection::Reduce(tl_ir::Reduction::Min) => f64::INFINITY,
-        Projection::All => 1.0,
-        Projection::Mean => f64::NAN,
-        _ => 0.0,
-    }
 }

@@ -21,14 +21,24 @@
 //! side that they guard is evaluated, functions that it calls included; a definition that is demanded meanwhile is evaluated without them.
 
 mod affine;
+mod ask;
+mod bind;
 mod call;
+mod classes;
 mod define;
+mod delay;
 mod eval;
 mod evidence;
 mod frame;
+mod place;
+mod project;
 mod read;
+mod recursion;
 mod reduce;
+mod script;
+mod slots;
 mod stack;
+mod tree;
 mod value;
 
 use std::collections::HashMap;
@@ -36,14 +46,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tl_ir::{AxisId, Extent, Graph, NodeId};
-use tl_syntax::{Diagnostic, Span, ast, codes};
+use tl_syntax::{Diagnostic, Span, codes};
 
 use crate::argument::{Argument, InputSlot, Limits, Scope, Traced};
 use crate::block::Block;
 use crate::domains::Class;
-use crate::program::{Equation, ExprKind, Function, Index, IndexKind, Name, Program, Projection};
-use crate::reader::Reader;
+use crate::program::{Function, Program, Projection};
 use crate::suggest::did_you_mean;
+
+pub use script::{Definitions, trace_expr};
 
 use frame::{Bound, Cx, Frame, Pending};
 pub(crate) use stack::{Stack, with_large};
@@ -127,148 +138,6 @@ pub fn trace_function(
     })
 }
 
-/// Traces an expression of a script against the script's definitions and variables. An indexed expression at the top keeps its
-/// index variables as the axes of the result, in order (`Y[3, j]` has one axis); all other indices are summed as on the right
-/// side of an equation.
-///
-/// # Errors
-/// What is wrong with the expression or with the definitions that it needs, with spans.
-pub fn trace_expr(
-    program: &Program,
-    definitions: &Definitions,
-    scope: &dyn Scope,
-    expr: &ast::Expr,
-    limits: &Limits,
-) -> Result<Traced, Vec<Diagnostic>> {
-    let mut own = Program::new();
-    own.next_expr = definitions.program.next_expr;
-    let mut reader = Reader::new(&mut own);
-    let value = reader.expr(expr);
-    let errors: Vec<Diagnostic> = std::mem::take(&mut reader.diagnostics);
-    if errors.iter().any(Diagnostic::is_error) {
-        return Err(errors);
-    }
-    let kept = kept_indices(&value, scope, definitions);
-    let mut wanted = crate::block::unit("", &Name { text: "value".into(), span: value.span }, &value);
-    wanted.indices = kept;
-    let scope = Snapshot::of(scope, definitions, &wanted);
-    with_large(|stack| {
-        let block = Block::of_script(&definitions.block, wanted, program, &scope);
-        let mut tracer = Tracer::new(program, Some(&scope), limits, stack);
-        tracer.diagnostics.extend(errors);
-        let traced = tracer.script(block);
-        tracer.finish(traced)
-    })
-}
-
-/// The variables that the equations may mean, taken from a scope once.
-struct Snapshot {
-    values: HashMap<Arc<str>, Argument>,
-    names: Vec<String>,
-}
-
-impl Snapshot {
-    fn of(scope: &dyn Scope, definitions: &Definitions, wanted: &Equation) -> Self {
-        let mut values = HashMap::new();
-        let mut take = |name: &Arc<str>| {
-            if !values.contains_key(name)
-                && let Some(value) = scope.variable(name)
-            {
-                values.insert(Arc::clone(name), value);
-            }
-        };
-        for equation in definitions.block.equations.iter().chain([wanted]) {
-            equation.each_name(&mut take);
-        }
-        definitions.block.dims.iter().for_each(|dim| dim.size.each_name(&mut take));
-        Self { values, names: scope.names() }
-    }
-}
-
-impl Scope for Snapshot {
-    fn variable(&self, name: &str) -> Option<Argument> {
-        self.values.get(name).cloned()
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.names.clone()
-    }
-}
-
-/// The tensors that a script defines by equations, and its `dim`s. It grows as the script runs.
-#[derive(Clone, Debug, Default)]
-pub struct Definitions {
-    pub(crate) block: crate::program::Block,
-    pub(crate) program: Program,
-}
-
-impl Definitions {
-    /// No definitions.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds an equation. The diagnostics are those of reading it; the equations are analysed when something needs them.
-    pub fn add_equation(&mut self, equation: &ast::Equation) -> Vec<Diagnostic> {
-        let mut reader = Reader::new(&mut self.program);
-        let read = reader.equation(equation);
-        let diagnostics = std::mem::take(&mut reader.diagnostics);
-        self.block.equations.extend(read);
-        diagnostics
-    }
-
-    /// Adds a `dim` declaration; it replaces an earlier one of the same name.
-    pub fn add_dims(&mut self, decl: &ast::DimDecl) -> Vec<Diagnostic> {
-        let mut reader = Reader::new(&mut self.program);
-        let dims = reader.dims(decl);
-        let diagnostics = std::mem::take(&mut reader.diagnostics);
-        self.block.dims.retain(|old| !dims.iter().any(|new| new.name.text == old.name.text));
-        self.block.dims.extend(dims);
-        diagnostics
-    }
-
-    /// Forgets the equations that define a tensor, so that it can be defined anew.
-    pub fn remove(&mut self, tensor: &str) {
-        self.block.equations.retain(|equation| *equation.target.text != *tensor);
-    }
-
-    /// Whether equations define a tensor of that name.
-    pub fn defines(&self, tensor: &str) -> bool {
-        self.block.equations.iter().any(|equation| *equation.target.text == *tensor)
-    }
-
-    /// The tensors that are defined, in the order of their first equations.
-    pub fn tensors(&self) -> Vec<Arc<str>> {
-        let mut names: Vec<Arc<str>> = Vec::new();
-        for equation in &self.block.equations {
-            if !names.contains(&equation.target.text) {
-                names.push(Arc::clone(&equation.target.text));
-            }
-        }
-        names
-    }
-}
-
-/// The indices that an indexed expression at the top keeps.
-fn kept_indices(
-    value: &crate::program::Expr,
-    scope: &dyn Scope,
-    definitions: &Definitions,
-) -> Option<Vec<Index>> {
-    let ExprKind::Index(_, indices) = &value.unparenthesized().kind else { return None };
-    let is_index = |name: &str| definitions.defines(name) || scope.variable(name).is_none();
-    let mut kept: Vec<Index> = Vec::new();
-    for index in indices {
-        if let IndexKind::Name(name) = &index.kind
-            && is_index(name)
-            && !kept.iter().any(|k| matches!(&k.kind, IndexKind::Name(n) if n == name))
-        {
-            kept.push(Index { dotted: false, ..index.clone() });
-        }
-    }
-    (!kept.is_empty()).then_some(kept)
-}
-
 impl<'a> Tracer<'a> {
     pub(crate) fn new(
         program: &'a Program,
@@ -332,19 +201,6 @@ impl<'a> Tracer<'a> {
                 .note(format!("its parameters are: {}", names.join(", "))),
             );
         }
-        Ok(())
-    }
-
-    /// Traces the last unit of a script's block.
-    fn script(&mut self, block: Rc<Block>) -> Res<()> {
-        self.report_block(&block)?;
-        let last = block.units.len() - 1;
-        let frame = Frame::new(Rc::clone(&block), ("".into(), 0), Vec::new());
-        let unit: &Equation = &block.units[last];
-        let tensor = self.equation(&frame, last, &[])?;
-        self.close_pending()?;
-        let result = self.materialize(tensor, unit.span);
-        self.graph.output("value", result.node, result.axes);
         Ok(())
     }
 
@@ -441,7 +297,14 @@ impl<'a> Tracer<'a> {
     }
 
     fn finish(self, traced: Res<()>) -> Result<Traced, Vec<Diagnostic>> {
-        let diagnostics = distinct(self.diagnostics);
+        let mut diagnostics = distinct(self.diagnostics);
+        if traced.is_err() && !diagnostics.iter().any(Diagnostic::is_error) {
+            // What can't be read has been reported by whoever read it.
+            diagnostics.push(Diagnostic::error_without_span(
+                codes::NOT_IN_EQUATION,
+                "the equations have errors that were reported when they were read",
+            ));
+        }
         match traced {
             Ok(()) if !diagnostics.iter().any(Diagnostic::is_error) => {
                 Ok(Traced { graph: self.graph, inputs: self.inputs, warnings: diagnostics })

@@ -1,0 +1,93 @@
+//! What is decided when the whole right side has been walked: indices that are still free, dots and indices of the left side.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tl_syntax::{Diagnostic, Span, codes};
+
+use crate::program::*;
+
+use super::report::{ambiguous, single_index, summed_and_used};
+use super::{Free, Summed, Walk, takes_axes};
+
+impl Walk<'_> {
+    /// Decides about the indices that are still free at the top of a scope.
+    pub(super) fn settle(&mut self, free: &Free, kept: &[Arc<str>], summed: &[Summed]) {
+        for (name, occurrences) in free.iter().filter(|(name, _)| !kept.contains(name)) {
+            if let Some(inner) = summed.iter().find(|s| s.index == *name) {
+                self.diagnostics.push(summed_and_used(name, inner.product, occurrences[0].span));
+            } else if let [once] = &occurrences[..] {
+                self.facts.sums.entry(once.term).or_default().push(Arc::clone(name));
+                if !once.repeated && !self.guarded.contains(name) {
+                    self.diagnostics.push(single_index(name, once.span));
+                }
+            } else {
+                self.diagnostics.push(ambiguous(name, occurrences));
+            }
+        }
+    }
+
+    pub(super) fn check_dots(&mut self, equation: &Equation) {
+        let root = equation.value.unparenthesized();
+        let is_call = matches!(&root.kind, ExprKind::Call(name, _) if self.names.function(&name.text).is_some_and(|f| takes_axes(&f)));
+        let dotted = equation.indices.iter().flatten().find(|index| index.dotted);
+        if let (Some(dotted), false) = (dotted, is_call) {
+            self.diagnostics.push(
+                Diagnostic::error(
+                    codes::MISSING_DOT,
+                    dotted.span,
+                    "a dot on the left needs a function on the right",
+                )
+                .here("the axis that the outermost function works along")
+                .label(root.span, "this is not a call of a function that works along an axis")
+                .help("put the dot in the argument of the function that works along this axis"),
+            );
+        }
+    }
+
+    /// Every index of the left side must be bound by something.
+    pub(super) fn check_left(
+        &mut self,
+        equation: &Equation,
+        free: &Free,
+        left: &[(Arc<str>, Span)],
+        declared: &HashSet<Arc<str>>,
+    ) {
+        let open = free.is_empty() && self.could_be_open(&equation.value);
+        for (name, span) in left {
+            let bound = free.iter().any(|(index, _)| index == name)
+                || self.guarded.contains(name)
+                || self.staged.contains(name)
+                || self.facts.dotted.contains(name)
+                || declared.contains(name);
+            if !bound && !open {
+                self.diagnostics.push(
+                    Diagnostic::error(
+                        codes::UNBOUND_INDEX,
+                        *span,
+                        format!("`{name}` is on the left side but nothing on the right has it"),
+                    )
+                    .label(equation.value.span, format!("`{name}` does not occur here"))
+                    .help(format!("if every position of `{name}` shall hold the same, say how many there are: `dim {name} = …`")),
+                );
+            }
+        }
+    }
+
+    /// Whether the value may be a tensor without indices: a list, a name, a call of such.
+    pub(super) fn could_be_open(&self, expr: &Expr) -> bool {
+        let mut open = false;
+        expr.walk(&mut |part| {
+            open |= match &part.kind {
+                ExprKind::List(_) | ExprKind::Field(..) => true,
+                ExprKind::Name(name) => !self.is_index(name),
+                ExprKind::Index(_, indices) => indices.iter().any(|i| {
+                    matches!(i.kind, IndexKind::Slice(..))
+                        || matches!(&i.kind, IndexKind::Name(n) if !self.is_index(n))
+                }),
+                _ => false,
+            };
+        });
+        open
+    }
+}
