@@ -64,19 +64,22 @@ pub(crate) fn places(einsum: &Einsum, window: &Window) -> usize {
     einsum.axes[..counted].iter().map(|&d| window.range(d).len()).product()
 }
 
-/// The positions of some axes, counted through like the digits of a number, and where the operands stand there.
+/// The positions of some axes, counted through like the digits of a number.
 struct Odometer {
     axes: usize,
     at: [usize; MAX_AXES],
     len: [usize; MAX_AXES],
+    /// Whether all positions have been counted.
+    is_done: bool,
 }
 
 impl Odometer {
     fn new(lens: impl Iterator<Item = usize>, mut number: usize) -> Self {
-        let mut new = Self { axes: 0, at: [0; MAX_AXES], len: [0; MAX_AXES] };
+        let mut new = Self { axes: 0, at: [0; MAX_AXES], len: [0; MAX_AXES], is_done: false };
         for len in lens {
             new.len[new.axes] = len;
             new.axes += 1;
+            new.is_done |= len == 0;
         }
         for axis in (0..new.axes).rev() {
             new.at[axis] = number % new.len[axis].max(1);
@@ -85,16 +88,16 @@ impl Odometer {
         new
     }
 
-    /// Goes on by one; `false` at the end.
-    fn step(&mut self) -> bool {
+    /// Goes on by one.
+    fn step(&mut self) {
         for axis in (0..self.axes).rev() {
             self.at[axis] += 1;
             if self.at[axis] < self.len[axis] {
-                return true;
+                return;
             }
             self.at[axis] = 0;
         }
-        false
+        self.is_done = true;
     }
 }
 
@@ -199,22 +202,19 @@ impl RunEinsum<'_> {
     unsafe fn along_kept<S: Simd>(&self, s: S, starts: &[*const f32; MAX_OPERANDS], to: *mut f32) {
         let (kept, axes) = (self.einsum.kept, self.einsum.axes.len());
         let len = self.len(kept - 1);
-        let empty = (kept..axes).any(|axis| self.len(axis) == 0);
         for i in (0..len).step_by(LANES) {
             let left = len - i;
             let mut acc = s.splat(0.0);
             let mut summed = Odometer::new((kept..axes).map(|axis| self.len(axis)), 0);
             // SAFETY: As for the caller.
             unsafe {
-                while !empty {
+                while !summed.is_done {
                     let mut at = *starts;
                     for (operand, p) in at[..self.einsum.operands.len()].iter_mut().enumerate() {
                         *p = self.element(*p, operand, &summed);
                     }
                     acc = self.extend(s, &at, kept - 1, i, left, acc);
-                    if !summed.step() {
-                        break;
-                    }
+                    summed.step();
                 }
                 if left >= LANES {
                     s.store(to.add(i), acc);
@@ -231,11 +231,8 @@ impl RunEinsum<'_> {
         let (kept, last) = (self.einsum.kept, self.einsum.axes.len() - 1);
         let len = self.len(last);
         let mut acc = s.splat(0.0);
-        if (kept..last).any(|axis| self.len(axis) == 0) {
-            return 0.0;
-        }
         let mut summed = Odometer::new((kept..last).map(|axis| self.len(axis)), 0);
-        loop {
+        while !summed.is_done {
             let mut at = *starts;
             for (operand, p) in at[..self.einsum.operands.len()].iter_mut().enumerate() {
                 *p = self.element(*p, operand, &summed);
@@ -248,10 +245,9 @@ impl RunEinsum<'_> {
                     acc = s.add(acc, Self::first_lanes(s, term, len - i));
                 }
             }
-            if !summed.step() {
-                return s.sum(acc);
-            }
+            summed.step();
         }
+        s.sum(acc)
     }
 
     /// The first `left` lanes, the others 0.
@@ -271,21 +267,15 @@ impl RunEinsum<'_> {
     /// One element in `f64`.
     unsafe fn one_by_one(&self, starts: &[*const f32; MAX_OPERANDS]) -> f32 {
         let (kept, axes) = (self.einsum.kept, self.einsum.axes.len());
-        if (kept..axes).any(|axis| self.len(axis) == 0) {
-            return 0.0;
-        }
+        let starts = &starts[..self.einsum.operands.len()];
         let mut summed = Odometer::new((kept..axes).map(|axis| self.len(axis)), 0);
         let mut total = 0.0f64;
-        loop {
-            let mut product = 1.0f64;
-            for operand in 0..self.einsum.operands.len() {
-                // SAFETY: As for the caller.
-                product *= f64::from(unsafe { *self.element(starts[operand], operand, &summed) });
-            }
-            total += product;
-            if !summed.step() {
-                return total as f32;
-            }
+        while !summed.is_done {
+            // SAFETY: As for the caller.
+            let factor = |(operand, &start)| f64::from(unsafe { *self.element(start, operand, &summed) });
+            total += starts.iter().enumerate().map(factor).product::<f64>();
+            summed.step();
         }
+        total as f32
     }
 }
