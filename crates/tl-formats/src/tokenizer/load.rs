@@ -43,6 +43,21 @@ enum Kind {
     Ugm,
 }
 
+impl Kind {
+    fn of(model: &str) -> Result<Self, TokenizerError> {
+        match model {
+            "gpt2" | "gemma4" => Ok(Self::Bpe),
+            "llama" => Ok(Self::Spm),
+            "bert" => Ok(Self::Wpm),
+            "t5" => Ok(Self::Ugm),
+            _ => {
+                let what = format!("tokenizer model `{}`", super::escape(model.as_bytes()));
+                Err(TokenizerError::Unsupported { what, supported: SUPPORTED_MODELS.into() })
+            }
+        }
+    }
+}
+
 /// What the kind, and for BPE the pre-tokenizer, imply unless metadata say otherwise.
 struct Defaults {
     special: SpecialTokens,
@@ -58,22 +73,10 @@ pub(super) fn load(metadata: &dyn Metadata, options: &LoadOptions) -> Result<Tok
     let model = reader.string(MODEL)?;
     let model =
         model.ok_or(TokenizerError::Missing { key: MODEL.into(), why: "it names the kind of tokenizer" })?;
-    let kind = match model.as_str() {
-        "gpt2" | "gemma4" => Kind::Bpe,
-        "llama" => Kind::Spm,
-        "bert" => Kind::Wpm,
-        "t5" => Kind::Ugm,
-        _ => {
-            let what = format!("tokenizer model `{}`", super::escape(model.as_bytes()));
-            return Err(TokenizerError::Unsupported { what, supported: SUPPORTED_MODELS.into() });
-        }
-    };
+    let kind = Kind::of(&model)?;
     let mut vocabulary = read_vocabulary(&reader, kind, &mut warnings)?;
     let (pre, rule) = match kind {
-        Kind::Bpe => {
-            let pre = choose_pre(&reader, &model, options, &mut warnings)?;
-            (Some(pre.0), Some(pre.1))
-        }
+        Kind::Bpe => Some(choose_pre(&reader, &model, options, &mut warnings)?).unzip(),
         _ => (None, None),
     };
     let defaults = defaults(kind, rule.as_ref(), &vocabulary);
@@ -93,11 +96,9 @@ pub(super) fn load(metadata: &dyn Metadata, options: &LoadOptions) -> Result<Tok
         _ => Spelling::Metaspace,
     };
     let model = match (kind, rule) {
-        (Kind::Bpe, rule) => {
-            let rule = rule.unwrap_or_else(|| unreachable!("BPE has a pre-tokenizer rule"));
-            read_bpe(&reader, &vocabulary, rule, &mut warnings)?
-        }
-        (Kind::Spm, _) => Model::Spm(read_spm(&vocabulary, &special, &mut warnings)?),
+        (Kind::Bpe, Some(rule)) => read_bpe(&reader, &vocabulary, rule, &mut warnings)?,
+        // BPE always has a rule.
+        (Kind::Bpe | Kind::Spm, _) => Model::Spm(read_spm(&vocabulary, &special, &mut warnings)?),
         (Kind::Wpm, _) => Model::Wpm(read_wpm(&reader, &special)?),
         (Kind::Ugm, _) => Model::Ugm(read_ugm(&reader, &vocabulary, &special, add_space_prefix)?),
     };
@@ -131,23 +132,9 @@ fn read_vocabulary(
     if tokens.len() > (u32::MAX / 4) as usize {
         return Err(TokenizerError::invalid(TOKENS, format!("{} tokens are too many", tokens.len())));
     }
-    let mut scores = reader.scores(SCORES)?.unwrap_or_default();
+    let scores = read_scores(reader, kind, tokens.len())?;
     let types = reader.i32s(TYPES)?.unwrap_or_default();
-    check_length(SCORES, scores.len(), tokens.len())?;
     check_length(TYPES, types.len(), tokens.len())?;
-    for (id, score) in scores.iter_mut().enumerate() {
-        if score.is_nan() {
-            return Err(TokenizerError::invalid(SCORES, format!("the score of token {id} is NaN")));
-        }
-        // Negative zero would order below zero.
-        *score += 0.0;
-    }
-    if scores.is_empty() && matches!(kind, Kind::Spm | Kind::Ugm) {
-        return Err(TokenizerError::Missing {
-            key: SCORES.into(),
-            why: "this kind of tokenizer merges by score",
-        });
-    }
     let attributes = token_attributes(&tokens, &types, warnings);
     let (vocabulary, repeats) = Vocabulary::build(
         tokens.iter().zip(attributes).map(|(text, attributes)| (&**text, attributes)),
@@ -166,6 +153,24 @@ fn read_vocabulary(
         return Err(TokenizerError::invalid(TOKENS, problem));
     }
     Ok(vocabulary)
+}
+
+/// Scores, finite or not but numbers, or none where the kind can do without.
+fn read_scores(reader: &Reader<'_>, kind: Kind, tokens: usize) -> Result<Vec<f32>, TokenizerError> {
+    let mut scores = reader.scores(SCORES)?.unwrap_or_default();
+    check_length(SCORES, scores.len(), tokens)?;
+    if scores.is_empty() && matches!(kind, Kind::Spm | Kind::Ugm) {
+        let why = "this kind of tokenizer merges by score";
+        return Err(TokenizerError::Missing { key: SCORES.into(), why });
+    }
+    for (id, score) in scores.iter_mut().enumerate() {
+        if score.is_nan() {
+            return Err(TokenizerError::invalid(SCORES, format!("the score of token {id} is NaN")));
+        }
+        // Negative zero would order below zero.
+        *score += 0.0;
+    }
+    Ok(scores)
 }
 
 fn check_length(key: &str, found: usize, tokens: usize) -> Result<(), TokenizerError> {
@@ -409,7 +414,7 @@ fn read_spm(
     if bytes.is_none() && special.unknown.is_none() {
         warnings.push(Warning::MissingBytes { bytes: missing });
     }
-    Ok(Spm { bytes, unknown: special.unknown })
+    Ok(Spm::new(vocabulary, bytes, special.unknown))
 }
 
 fn read_wpm(reader: &Reader<'_>, special: &SpecialTokens) -> Result<Wpm, TokenizerError> {

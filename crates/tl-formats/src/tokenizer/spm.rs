@@ -3,7 +3,7 @@
 
 use super::vocabulary::Vocabulary;
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 
 const NONE: u32 = u32::MAX;
 
@@ -11,9 +11,12 @@ const NONE: u32 = u32::MAX;
 #[derive(Debug, Clone)]
 pub(super) struct Spm {
     /// The token of each byte, where the vocabulary has byte tokens.
-    pub(super) bytes: Option<Box<[u32; 256]>>,
+    bytes: Option<Box<[u32; 256]>>,
     /// Else the unknown token; without it the character is lost.
-    pub(super) unknown: Option<u32>,
+    unknown: Option<u32>,
+    /// Every two characters that follow each other in some token. Text is cut between all others, because no merge can
+    /// cross there; short stretches stay in the cache.
+    joints: HashSet<(char, char)>,
 }
 
 /// A stretch of the text that is, or may be, one token.
@@ -55,13 +58,49 @@ impl PartialEq for Candidate {
 
 impl Eq for Candidate {}
 
+/// Memory that encoding reuses from stretch to stretch.
+#[derive(Default)]
+struct Scratch {
+    links: Vec<Link>,
+    queue: BinaryHeap<Candidate>,
+}
+
 impl Spm {
+    pub(super) fn new(vocabulary: &Vocabulary, bytes: Option<Box<[u32; 256]>>, unknown: Option<u32>) -> Self {
+        let mut joints = HashSet::new();
+        for id in 0..vocabulary.len() as u32 {
+            for chunk in vocabulary.text(id).unwrap_or_default().utf8_chunks() {
+                joints.extend(chunk.valid().chars().zip(chunk.valid().chars().skip(1)));
+            }
+        }
+        Self { bytes, unknown, joints }
+    }
+
     /// Appends the tokens of `text`, whose spaces are escaped; returns how many bytes had none.
     pub(super) fn encode(&self, vocabulary: &Vocabulary, text: &str, out: &mut Vec<u32>) -> usize {
-        let mut links = characters(text);
-        let mut queue = BinaryHeap::new();
+        let (mut start, mut before, mut lost) = (0, None, 0);
+        let mut scratch = Scratch::default();
+        for (i, c) in text.char_indices() {
+            if before.is_some_and(|before| !self.joints.contains(&(before, c))) {
+                lost += self.encode_stretch(vocabulary, &text[start..i], &mut scratch, out);
+                start = i;
+            }
+            before = Some(c);
+        }
+        lost + self.encode_stretch(vocabulary, &text[start..], &mut scratch, out)
+    }
+
+    fn encode_stretch(
+        &self,
+        vocabulary: &Vocabulary,
+        text: &str,
+        scratch: &mut Scratch,
+        out: &mut Vec<u32>,
+    ) -> usize {
+        let Scratch { links, queue } = scratch;
+        characters(text, links);
         for i in 1..links.len() as u32 {
-            offer(vocabulary, text, &links, &mut queue, i - 1, i);
+            offer(vocabulary, text, links, queue, i - 1, i);
         }
         while let Some(Candidate { left, len, .. }) = queue.pop() {
             let at = links[left as usize];
@@ -73,10 +112,10 @@ impl Spm {
             links[left as usize] = Link { len, next, ..at };
             if next != NONE {
                 links[next as usize].prev = left;
-                offer(vocabulary, text, &links, &mut queue, left, next);
+                offer(vocabulary, text, links, queue, left, next);
             }
             if at.prev != NONE {
-                offer(vocabulary, text, &links, &mut queue, at.prev, left);
+                offer(vocabulary, text, links, queue, at.prev, left);
             }
         }
         let mut lost = 0;
@@ -96,8 +135,8 @@ impl Spm {
     }
 }
 
-fn characters(text: &str) -> Vec<Link> {
-    let mut links: Vec<Link> = Vec::with_capacity(text.len());
+fn characters(text: &str, links: &mut Vec<Link>) {
+    links.clear();
     for (i, c) in text.char_indices() {
         let index = links.len() as u32;
         if let Some(last) = links.last_mut() {
@@ -110,7 +149,6 @@ fn characters(text: &str) -> Vec<Link> {
             next: NONE,
         });
     }
-    links
 }
 
 /// Puts two neighbours into the queue if together they are a token.
@@ -151,7 +189,7 @@ mod tests {
             ("abc", -3.0),
             ("<unk>", 0.0),
         ]);
-        let spm = Spm { bytes: None, unknown: Some(6) };
+        let spm = Spm::new(&vocabulary, None, Some(6));
         let encode = |text: &str| {
             let mut out = Vec::new();
             let lost = spm.encode(&vocabulary, text, &mut out);
