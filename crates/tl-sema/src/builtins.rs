@@ -1,6 +1,6 @@
 //! The table of what the checker itself knows beside the scalar functions of the graph and the library's functions.
 //!
-//! Rows here have no definition in the language: they ask about the program (`size`, `has`) or are reductions.
+//! Rows here have no definition in the language: they ask about the program (`size`, `has`), refuse (`error`), or are reductions.
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,11 @@ pub struct Builtin {
 pub const BUILTINS: &[Builtin] = &[
     Builtin { name: "size", usage: "size(d)", doc: "how many positions the index `d` has" },
     Builtin { name: "has", usage: "has(m.path)", doc: "whether the model has that tensor or that metadata" },
+    Builtin {
+        name: "error",
+        usage: "error(\"text\")",
+        doc: "refuses to go on, with that text; it stands in the branch of an `if` that must not be taken",
+    },
     Builtin { name: "sum", usage: "sum[i](x[i])", doc: "the sum over the indices, 0 of nothing" },
     Builtin { name: "prod", usage: "prod[i](x[i])", doc: "the product over the indices, 1 of nothing" },
     Builtin {
@@ -49,9 +54,9 @@ pub const BUILTINS: &[Builtin] = &[
     },
 ];
 
-/// Functions whose arguments are names, not values.
+/// Functions whose arguments are no values that indices could be summed in.
 pub(crate) fn takes_names(name: &str) -> bool {
-    matches!(name, "size" | "has")
+    matches!(name, "size" | "has" | "error")
 }
 
 /// Rows of the table of scalar functions that are operators, or called by other means.

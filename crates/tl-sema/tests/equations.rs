@@ -79,6 +79,7 @@ fn a_guard_restricts_sums_and_the_left_side() {
     assert_eq!(script(&format!("{x}Y = X[i] where i != 0 and i < 3\nY?")).1, [5.0]);
     assert_eq!(script(&format!("{x}Y[i] = mean[j](X[j]) where j <= i\nY?")).1, [1.0, 1.5, 2.0, 2.5]);
     assert_eq!(script(&format!("{x}Y[i] = max[j](-X[j]) where j >= i\nY?")).1, [-1.0, -2.0, -3.0, -4.0]);
+    assert_eq!(script(&format!("{x}Y = X[i] X[j] where j < i\nY?")).1, [35.0]);
     assert_eq!(script(&format!("{x}Y[i] = sum[j](X[j] where j < i)\nY?")).1, [0.0, 1.0, 3.0, 6.0]);
     assert_eq!(
         script(&format!("{x}Y[i] = max[j](X[j] where j < i and X[j] < 3)\nY?")).1[1..],
@@ -284,6 +285,10 @@ fn errors_show_both_places() {
     assert!(found.contains("E0303 at `sofmax`"), "{found}");
     let found = script_error("A = [1, 2]\nY[i] = Z[i] + A[i]\nY?");
     assert!(found.contains("E0301 at `Z`"), "{found}");
+    let found = script_error("A = [1, 2]\nY = A[i] A[i] + A[j] A[j] where i < j\nY?");
+    assert!(found.contains("E0410 at `i < j`"), "{found}");
+    let found = script_error("A = [1, 2]\nY[i] = A[i] where A[k] > i\nY?");
+    assert!(found.contains("E0410 at `k`"), "{found}");
     let found = script_error("A = [[1, 2], [3, 4]]\nY[i] = A[i]\nY?");
     assert!(found.contains("E0403 at `A[i]`"), "{found}");
 }

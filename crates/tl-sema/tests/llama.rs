@@ -169,6 +169,22 @@ fn files_with_biases_scaling_and_partial_rotation_are_served() {
 }
 
 #[test]
+fn values_may_be_wider_than_keys() {
+    let mut model = FakeModel::llama(1, 2, 1);
+    model.add("blk.0.attn_v.weight", &[8, 6]).add("blk.0.attn_output.weight", &[12, 8]);
+    assert_eq!(logits_of(LLAMA, model).len(), TOKENS.len() * 10);
+}
+
+#[test]
+fn scaling_that_is_not_written_is_refused() {
+    let mut model = FakeModel::llama(1, 2, 1);
+    model.meta.insert("llama.rope.scaling.type".into(), MetaValue::Str("yarn".into()));
+    model.number("llama.rope.scaling.factor", 4.0);
+    let found = trace_error(LLAMA, "llama", &[model.argument(), Argument::Stream]);
+    assert!(found.starts_with("E0608 at `error`: only linear scaling"), "{found}");
+}
+
+#[test]
 fn sizes_follow_from_few_keys() {
     let mut model = FakeModel::llama(1, 2, 2);
     for key in ["llama.attention.key_length", "llama.attention.head_count_kv", "llama.rope.freq_base"] {

@@ -110,6 +110,7 @@ codes! {
     E0605 NOT_STATIC "a value must be known before the program runs"
     E0606 NOT_A_GENERATOR "a function does not have the form of a generator"
     E0607 NO_BEGINNING "a recursion has no first element"
+    E0608 REFUSED "a program refuses what it is given"
 
     // 07xx: scripts at run time
     E0701 ASSERTION_FAILED "an assertion does not hold"

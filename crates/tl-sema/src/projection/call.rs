@@ -56,6 +56,7 @@ impl Walk<'_> {
             arguments.push(Binding { argument: Some(number), axes });
         }
         self.check_work_and_map(&worked, &free);
+        self.sites.extend(worked.iter().map(|(index, _)| (Arc::clone(index), expr.id)));
         let result = self.result_axes(expr, &function, &bound, &free, around);
         let mut free: Free = free.into_iter().map(|(name, o)| (name, at_term(o, around.term))).collect();
         for axis in &result {

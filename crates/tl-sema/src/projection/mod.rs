@@ -217,9 +217,16 @@ pub(crate) fn analyse(
         .map(|(name, _)| Arc::clone(name))
         .filter(|name| domains.variable(number, name, false).is_some_and(|class| domains.is_staged(class)))
         .collect();
-    let mut walk =
-        Walk { names, facts: &mut facts, diagnostics, staged, summed: Vec::new(), guarded: HashSet::new() };
-    walk.guard(&equation.guard);
+    let mut walk = Walk {
+        names,
+        facts: &mut facts,
+        diagnostics,
+        staged,
+        summed: Vec::new(),
+        guarded: HashSet::new(),
+        sites: Vec::new(),
+    };
+    let conditions = walk.guard(&equation.guard);
     let root = equation.value.unparenthesized();
     let free = walk.expr(&equation.value, &Around { kept: &kept, term: root.id, outermost: true });
     let summed = std::mem::take(&mut walk.summed);
@@ -227,9 +234,12 @@ pub(crate) fn analyse(
         let projected =
             free.iter().map(|(name, _)| Arc::clone(name)).filter(|name| !walk.facts.left.contains(name));
         walk.facts.projected = projected.collect();
+        let projected = walk.facts.projected.clone();
+        walk.sites.extend(projected.into_iter().map(|name| (name, root.id)));
     } else {
         walk.settle(&free, &kept, &summed);
     }
+    walk.check_guard(&conditions);
     walk.check_dots(equation);
     walk.check_left(equation, &free, &left.found, declared);
     facts
@@ -244,6 +254,8 @@ struct Walk<'a> {
     summed: Vec<Summed>,
     /// Indices that a guard mentions.
     guarded: HashSet<Arc<str>>,
+    /// Where each index is reduced away: at products, reductions, calls.
+    sites: Vec<(Arc<str>, ExprId)>,
 }
 
 impl Walk<'_> {
@@ -251,12 +263,16 @@ impl Walk<'_> {
         self.facts.variables.iter().any(|(variable, _)| **variable == *name)
     }
 
-    fn guard(&mut self, guard: &[Expr]) {
+    /// Walks conditions; gives the indices that each relates.
+    fn guard(&mut self, guard: &[Expr]) -> Vec<(Span, Free)> {
+        let mut conditions = Vec::new();
         for condition in guard {
             let all: Vec<Arc<str>> = self.facts.variables.iter().map(|(name, _)| Arc::clone(name)).collect();
             let free = self.expr(condition, &Around { kept: &all, term: condition.id, outermost: false });
-            self.guarded.extend(free.into_iter().map(|(name, _)| name));
+            self.guarded.extend(free.iter().map(|(name, _)| Arc::clone(name)));
+            conditions.push((condition.span, free));
         }
+        conditions
     }
 
     fn expr(&mut self, expr: &Expr, around: &Around<'_>) -> Free {
@@ -417,6 +433,7 @@ impl Walk<'_> {
             if summed {
                 self.facts.sums.entry(expr.id).or_default().push(Arc::clone(name));
                 self.summed.push(Summed { index: Arc::clone(name), product: expr.span });
+                self.sites.push((Arc::clone(name), expr.id));
             }
             !summed
         });
@@ -446,7 +463,7 @@ impl Walk<'_> {
             }
         }
         let free = inner.into_iter().filter(|(index, _)| !bound.iter().any(|name| name.text == *index));
-        let _ = expr;
+        self.sites.extend(bound.iter().map(|name| (Arc::clone(&name.text), expr.id)));
         free.map(|(name, o)| (name, at_term(o, around.term))).collect()
     }
 
@@ -456,6 +473,9 @@ impl Walk<'_> {
             return self.call_function(expr, name, args, function, around);
         }
         if builtins::takes_names(&name.text) {
+            if &*name.text == "has" {
+                args.iter().for_each(|arg| drop(self.path(arg.value.unparenthesized(), &inner)));
+            }
             return Vec::new();
         }
         if let (Some(_), [arg]) = (Projection::named(&name.text), args)
@@ -480,6 +500,7 @@ impl Walk<'_> {
         let free = self.expr(&arg.value, &Around { kept: &all, term, outermost: false });
         let (stay, reduced): (Free, Free) =
             free.into_iter().partition(|(name, _)| around.kept.contains(name));
+        self.sites.extend(reduced.iter().map(|(name, _)| (Arc::clone(name), expr.id)));
         self.facts.reduced.insert(expr.id, reduced.into_iter().map(|(name, _)| name).collect());
         stay.into_iter().map(|(name, o)| (name, at_term(o, around.term))).collect()
     }

@@ -110,3 +110,22 @@ pub(super) fn missing_argument(name: &Name, function: &Function, param: &Param) 
     )
     .label(function.span, "declared here")
 }
+
+#[cold]
+pub(super) fn only_in_guard(name: &str, span: Span) -> Diagnostic {
+    Diagnostic::error(codes::GUARD_SCOPE, span, format!("`{name}` stands in the guard only"))
+        .here("no tensor of the equation has this index")
+        .help("a guard restricts indices of the equation; check the spelling")
+}
+
+#[cold]
+pub(super) fn meet_nowhere(condition: Span, first: &str, second: &str) -> Diagnostic {
+    Diagnostic::error(
+        codes::GUARD_SCOPE,
+        condition,
+        format!("the guard relates `{first}` and `{second}`, which are summed in different places"),
+    )
+    .help(format!(
+        "sum both in one place, `sum[{first}, {second}](…)`, or write the inner sum as an equation of its own"
+    ))
+}

@@ -7,7 +7,7 @@ use tl_syntax::{Diagnostic, Span, codes};
 
 use crate::program::*;
 
-use super::report::{ambiguous, single_index, summed_and_used};
+use super::report::{ambiguous, meet_nowhere, only_in_guard, single_index, summed_and_used};
 use super::{Free, Summed, Walk, takes_axes};
 
 impl Walk<'_> {
@@ -18,11 +18,38 @@ impl Walk<'_> {
                 self.diagnostics.push(summed_and_used(name, inner.product, occurrences[0].span));
             } else if let [once] = &occurrences[..] {
                 self.facts.sums.entry(once.term).or_default().push(Arc::clone(name));
+                self.sites.push((Arc::clone(name), once.term));
                 if !once.repeated && !self.guarded.contains(name) {
                     self.diagnostics.push(single_index(name, once.span));
                 }
             } else {
                 self.diagnostics.push(ambiguous(name, occurrences));
+            }
+        }
+    }
+
+    /// A condition means something where the indices that it relates meet: those that are not on the left are reduced in one place.
+    pub(super) fn check_guard(&mut self, conditions: &[(Span, Free)]) {
+        for (span, related) in conditions {
+            let mut before: Option<(&Arc<str>, HashSet<ExprId>)> = None;
+            for (name, occurrences) in related {
+                if self.facts.left.contains(name) || self.staged.contains(name) {
+                    continue;
+                }
+                let sites: HashSet<ExprId> =
+                    self.sites.iter().filter(|(index, _)| index == name).map(|&(_, site)| site).collect();
+                if sites.is_empty() {
+                    self.diagnostics.push(only_in_guard(name, occurrences[0].span));
+                    break;
+                }
+                match &before {
+                    Some((first, known)) if *known != sites => {
+                        self.diagnostics.push(meet_nowhere(*span, first, name));
+                        break;
+                    }
+                    Some(_) => {}
+                    None => before = Some((name, sites)),
+                }
             }
         }
     }

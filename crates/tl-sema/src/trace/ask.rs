@@ -5,7 +5,7 @@ use std::rc::Rc;
 use tl_ir::Extent;
 use tl_syntax::{Diagnostic, Span, codes};
 
-use crate::program::{Arg, ExprKind};
+use crate::program::{Arg, ExprKind, Name};
 use crate::suggest::did_you_mean;
 
 use super::frame::{Bound, Cx, Frame};
@@ -37,6 +37,19 @@ impl Tracer<'_> {
             None => Value::Unknown,
             Some(model) => Value::Bool(model.tensor(&path.name()).is_some()),
         })
+    }
+
+    /// `error("text")`
+    pub(super) fn refuse(&mut self, cx: &mut Cx, name: &Name, args: &[Arg]) -> Res<Value> {
+        let text = match args {
+            [Arg { value, .. }] => self.eval(cx, value)?,
+            _ => return self.wrong_arguments(name, "error(\"text\")"),
+        };
+        let text = match text {
+            Value::Str(text) => text.to_string(),
+            _ => "the program refuses what it is given".to_owned(),
+        };
+        self.fail(Diagnostic::error(codes::REFUSED, name.span, text).here("the program itself says so"))
     }
 
     /// `size(d)`: the size of an index of this equation, or of a declared one.

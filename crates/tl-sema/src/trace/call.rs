@@ -30,6 +30,7 @@ impl Tracer<'_> {
         match &*name.text {
             "size" => return self.size(cx, args, expr.span),
             "has" => return self.has(cx, args, expr.span),
+            "error" => return self.refuse(cx, name, args),
             _ => {}
         }
         if let Some(reduced) = block.facts[cx.unit].reduced.get(&expr.id) {

@@ -1,7 +1,7 @@
-//! Definitions: which equations define a tensor at a step of its staged indices, and how their values are placed.
+//! Definitions: a tensor at a step of its staged indices is the sum of the equations that define it there.
 //!
-//! Recursion over a staged index is evaluated from the side where it begins, so that the host's stack stays flat. Recursion
-//! along the stream becomes a delay whose input is closed when everything else is traced.
+//! Each is evaluated once for a frame and kept. A definition that is asked for while it is being evaluated is a circle; what may go
+//! round, recursion along the stream, has been made a delay before it comes to that.
 
 use std::rc::Rc;
 use std::sync::Arc;

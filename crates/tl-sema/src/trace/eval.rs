@@ -323,6 +323,10 @@ impl Tracer<'_> {
         if let Some(n) = condition.number() {
             return self.eval(cx, if n != 0.0 { yes } else { no });
         }
+        // What the condition keeps out is no value.
+        if refuses(yes) || refuses(no) {
+            return self.eval(cx, if refuses(yes) { no } else { yes });
+        }
         let (a, b) = (self.eval(cx, yes), self.eval(cx, no));
         let (a, b) = (a?, b?);
         let numeric = |v: &Value| matches!(v, Value::Number(_) | Value::Bool(_) | Value::Tensor(_));
@@ -342,6 +346,11 @@ impl Tracer<'_> {
             .help(format!("write `{usage}`")),
         )
     }
+}
+
+/// Whether the expression is `error(…)`.
+fn refuses(expr: &Expr) -> bool {
+    matches!(&expr.unparenthesized().kind, ExprKind::Call(name, _) if &*name.text == "error")
 }
 
 /// A node without open axes as a value.

@@ -1,13 +1,7 @@
-//! What index variables range over: evidence from everything that an equation reads, then from the rest of its block.
+//! Evidence: what everything that an equation reads says about the sizes of its index variables.
 //!
-//! ```text
-//! bind(equation)   staged indices on the left are steps already
-//!                  the stream:   the first undotted index of its class on the left is the row, others are axes over all positions
-//!                  sizes:        declared (dim, parameters), then what is read, groups, affine bounds (see `sizes`)
-//!                  the rest:     what the block's other equations say of the class
-//! ```
-//!
-//! A variable that stays open gets its axis when a call's result or a list brings one; asked for before, it is an error.
+//! A read asks for the definition of what it reads, so that its axes are known; of an `if` whose condition is known, only the
+//! branch that is taken counts.
 
 use std::rc::Rc;
 use std::sync::Arc;

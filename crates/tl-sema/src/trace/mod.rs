@@ -9,7 +9,7 @@
 //!         bind the staged indices of the left side to their steps, the others to axes (sizes: see `evidence`)
 //!         evaluate the right side under the guard; sum where the analysis says; place it at the left side's indices
 //!     add them up
-//! read(tensor[i, j + 1, tok[p]])        = define, then relabel, index, gather, split
+//! read(tensor[i, j + 1, tok[p]])        = define, then relabel, index, gather, split (see `slots`)
 //! f(arguments)                          = a frame of its own: functions are inlined
 //! ```
 //!

@@ -1,14 +1,7 @@
-//! Reads: what stands between the brackets decides how a tensor's axes become those of the expression.
+//! Reads: what stands before the brackets, and where each of the brackets' staged indices is.
 //!
-//! ```text
-//! plain `i`            the axis is renamed
-//! affine `2·j + 1`     Index, or a Delay for `x[p − k]` along the stream
-//! a variable, `0`      Index at a constant
-//! a tensor `tok[p]`    Gather
-//! `(g r c)`            Split
-//! `a:b`                Index into a new open axis
-//! `_`                  summed
-//! ```
+//! A name is a variable or a tensor of the block; fields lead into a model's tree (see `tree`). Staged positions select a definition;
+//! what the others do to the axes of its value is in `slots`.
 
 use std::rc::Rc;
 use std::sync::Arc;
