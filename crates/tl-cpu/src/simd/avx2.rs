@@ -184,7 +184,6 @@ impl Simd for Avx2 {
         shl16<N>(a: I) -> I = _mm256_slli_epi16::<N>;
         shr16<N>(a: I) -> I = _mm256_srli_epi16::<N>;
         sar16<N>(a: I) -> I = _mm256_srai_epi16::<N>;
-        eq8(a: I, b: I) -> I = _mm256_cmpeq_epi8;
     }
 
     #[inline(always)]
@@ -308,11 +307,19 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn store_i16(self, p: *mut i16, x: I) {
+    unsafe fn store_even_odd(self, p: *mut i16, x: I) {
         // SAFETY: The caller vouches for 16 values of 16 bits.
         unsafe {
-            let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(x[0], x[1]));
-            _mm256_storeu_si256(p.cast(), packed);
+            // Words of 16 bits: 0–3 and 8–11 in the low half, 4–7 and 12–15 in the high one.
+            let packed = _mm256_packs_epi32(x[0], x[1]);
+            let sort = _mm256_broadcastsi128_si256(_mm_setr_epi8(
+                0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15,
+            ));
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            _mm256_storeu_si256(
+                p.cast(),
+                _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(packed, sort), order),
+            );
         }
     }
 

@@ -145,12 +145,6 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn eq8(self, a: I, b: I) -> I {
-        // SAFETY: The token proves that the processor has the instructions.
-        unsafe { _mm512_movm_epi8(_mm512_cmpeq_epi8_mask(a, b)) }
-    }
-
-    #[inline(always)]
     fn lookup(self, table: &[i8; 16], index: I) -> I {
         // SAFETY: The token proves that the processor has the instructions; the table has 16 bytes.
         unsafe {
@@ -209,9 +203,16 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn store_i16(self, p: *mut i16, x: I) {
+    unsafe fn store_even_odd(self, p: *mut i16, x: I) {
         // SAFETY: The caller vouches for 16 values of 16 bits.
-        unsafe { _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(x)) }
+        unsafe {
+            let packed = _mm512_cvtepi32_epi16(x);
+            let sort = _mm256_broadcastsi128_si256(_mm_setr_epi8(
+                0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15,
+            ));
+            let sorted = _mm256_shuffle_epi8(packed, sort);
+            _mm256_storeu_si256(p.cast(), _mm256_permute4x64_epi64::<0b11_01_10_00>(sorted));
+        }
     }
 
     #[inline(always)]

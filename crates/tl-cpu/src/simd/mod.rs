@@ -199,11 +199,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// 16 values can be written.
     unsafe fn store_i(self, p: *mut i32, x: Self::I);
-    /// Stores the low 16 bits of each lane.
+    /// Stores integers that fit 16 bits: those of the even lanes, then those of the odd lanes.
     ///
     /// # Safety
     /// 16 values can be written.
-    unsafe fn store_i16(self, p: *mut i16, x: Self::I);
+    unsafe fn store_even_odd(self, p: *mut i16, x: Self::I);
     /// Bitwise and.
     fn and(self, a: Self::I, b: Self::I) -> Self::I;
     /// Bitwise or.
@@ -230,8 +230,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn shr16<const N: i32>(self, a: Self::I) -> Self::I;
     /// Lanes of 16 bits shifted right, sign in.
     fn sar16<const N: i32>(self, a: Self::I) -> Self::I;
-    /// Each byte 0xFF where the bytes of `a` and `b` are equal, else 0.
-    fn eq8(self, a: Self::I, b: Self::I) -> Self::I;
     /// Each byte `table[index]`, for bytes of `index` below 16.
     fn lookup(self, table: &[i8; 16], index: Self::I) -> Self::I;
     /// `acc + a.lo · b.lo + a.hi · b.hi` over the signed 16-bit halves of each lane.

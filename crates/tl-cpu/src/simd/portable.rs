@@ -242,9 +242,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn store_i16(self, p: *mut i16, x: I) {
-        // SAFETY: The caller vouches for 16 values.
-        unsafe { p.cast::<[i16; LANES]>().write_unaligned(x.map(|x| x as i16)) }
+    unsafe fn store_even_odd(self, p: *mut i16, x: I) {
+        let packed: [i16; LANES] =
+            std::array::from_fn(|i| x[if i < 8 { 2 * i } else { 2 * (i - 8) + 1 }] as i16);
+        // SAFETY: The caller vouches for 16 values of 16 bits.
+        unsafe { p.cast::<[i16; LANES]>().write_unaligned(packed) }
     }
 
     #[inline(always)]
@@ -310,14 +312,6 @@ impl Simd for Portable {
     #[inline(always)]
     fn sar16<const N: i32>(self, a: I) -> I {
         map_halves(a, |x| x >> N)
-    }
-
-    #[inline(always)]
-    fn eq8(self, a: I, b: I) -> I {
-        map(a, b, |a, b| {
-            let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
-            i32::from_le_bytes(std::array::from_fn(|i| if a[i] == b[i] { 0xFF } else { 0 }))
-        })
     }
 
     #[inline(always)]

@@ -120,22 +120,36 @@ impl SimdFn for Quantize<'_> {
     fn call<S: Simd>(self, s: S) {
         assert!(self.x.len() == self.to.k && self.row < self.to.rows, "the row's length and number fit");
         let groups = self.to.k / GROUP;
-        for (i, x) in self.x.chunks_exact(GROUP).enumerate() {
+        // Zero times an infinity or a NaN is NaN, and so is every sum with it.
+        let (zero, mut check) = (s.splat(0.0), s.splat(0.0));
+        for i in (0..self.x.len()).step_by(LANES) {
+            // SAFETY: The row has a multiple of 32 values.
+            check = s.fma(unsafe { s.load(self.x.as_ptr().add(i)) }, zero, check);
+        }
+        let sound = s.sum(check) == 0.0;
+        for i in 0..groups {
             let group = self.row * groups + i;
-            // SAFETY: `x` has 32 values. `RowWriter` has room for `rows` rows of `groups` groups, and the row is below `rows`.
+            // SAFETY: `x` has 32 values for each group. `RowWriter` has room for `rows` rows of `groups` groups, and the row is below
+            // `rows`.
             unsafe {
-                quantize_group(
-                    s,
-                    x.as_ptr(),
-                    self.to.values.add(group * GROUP),
-                    &mut *self.to.meta.add(group),
-                )
+                let x = self.x.as_ptr().add(i * GROUP);
+                let (to, meta) = (self.to.values.add(group * GROUP), &mut *self.to.meta.add(group));
+                if sound || self.x[i * GROUP..][..GROUP].iter().all(|v| v.is_finite()) {
+                    quantize_group(s, x, to, meta);
+                } else {
+                    to.write_bytes(0, GROUP);
+                    *meta = BROKEN;
+                }
             }
         }
     }
 }
 
-/// Quantizes 32 values.
+/// A group that holds an infinity or a NaN.
+const BROKEN: GroupMeta =
+    GroupMeta { scale: f32::NAN, sum: f32::NAN, half_sums: [f32::NAN; 2], int_sum: 0, half_int_sums: [0; 2] };
+
+/// Quantizes 32 finite values.
 ///
 /// # Safety
 /// 32 values can be read at `x` and written at `out`.
@@ -144,40 +158,24 @@ unsafe fn quantize_group<S: Simd>(s: S, x: *const f32, out: *mut i16, meta: &mut
     // SAFETY: The caller vouches for 32 values.
     let x = unsafe { [s.load(x), s.load(x.add(LANES))] };
     let magnitude = s.splat_i(i32::MAX);
-    let [a, b] = [s.from_bits(s.and(s.bits(x[0]), magnitude)), s.from_bits(s.and(s.bits(x[1]), magnitude))];
-    // Zero times an infinity or a NaN is NaN, and so is the sum.
-    let zero = s.splat(0.0);
-    let bad = s.sum(s.fma(b, zero, s.mul(a, zero))) != 0.0;
+    let a = s.from_bits(s.and(s.bits(x[0]), magnitude));
+    let b = s.from_bits(s.and(s.bits(x[1]), magnitude));
     let largest = s.largest(s.max(a, b));
-    let (scale, inverse) = match largest {
-        _ if bad => (f32::NAN, 0.0),
-        m if m < TINY => (0.0, 0.0),
-        m => (m / 32767.0, 32767.0 / m),
-    };
+    let (scale, inverse) = if largest < TINY { (0.0, 0.0) } else { (largest / 32767.0, 32767.0 / largest) };
     let inverse = s.splat(inverse);
-    let mut sums = [0.0f32; 2];
-    for h in 0..2 {
-        // What is not finite is taken out, for its conversion has no value that all processors agree on.
-        let scaled = if bad { zero } else { s.mul(x[h], inverse) };
-        let q = s.to_i32(scaled);
-        // At most 16 · 32767: the sum of the integers is exact in `f32`, in any order.
-        sums[h] = s.sum(s.to_f32(q));
-        let mut natural = [0i32; LANES];
-        // SAFETY: The array has 16 values, and the caller vouches for 32 at `out`.
-        unsafe {
-            s.store_i(natural.as_mut_ptr(), q);
-            for i in 0..LANES / 2 {
-                out.add(h * LANES + i).write(natural[2 * i] as i16);
-                out.add(h * LANES + LANES / 2 + i).write(natural[2 * i + 1] as i16);
-            }
-        }
+    let q = [s.to_i32(s.mul(x[0], inverse)), s.to_i32(s.mul(x[1], inverse))];
+    // SAFETY: The caller vouches for 32 values at `out`. The integers are at most 32767.
+    unsafe {
+        s.store_even_odd(out, q[0]);
+        s.store_even_odd(out.add(LANES), q[1]);
     }
-    let ints = [sums[0] as i32, sums[1] as i32];
+    // At most 16 · 32767: the sums are exact in `f32`, in any order.
+    let sums = [s.sum(s.to_f32(q[0])), s.sum(s.to_f32(q[1]))];
     *meta = GroupMeta {
         scale,
-        sum: scale * (ints[0] + ints[1]) as f32,
+        sum: scale * (sums[0] + sums[1]),
         half_sums: [scale * sums[0], scale * sums[1]],
-        int_sum: ints[0] + ints[1],
-        half_int_sums: ints,
+        int_sum: (sums[0] + sums[1]) as i32,
+        half_int_sums: [sums[0] as i32, sums[1] as i32],
     };
 }
