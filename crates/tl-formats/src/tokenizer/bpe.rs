@@ -90,7 +90,7 @@ impl Bpe {
         fallback: Fallback,
     ) -> (Self, MergeReport) {
         let mut bpe = Self {
-            merges: HashMap::with_hasher(PairState::default()),
+            merges: HashMap::with_capacity_and_hasher(merges.size_hint().0, PairState::default()),
             extra: Vec::new(),
             extra_index: HashMap::new(),
             vocabulary_size: vocabulary.len() as u32,
