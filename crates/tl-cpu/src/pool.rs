@@ -187,7 +187,7 @@ impl Shared {
         let mut spins = 0u32;
         while self.word.0.load(Ordering::Acquire) & INSIDE != 0 {
             spins += 1;
-            if spins % SPINS_BEFORE_YIELDING == 0 {
+            if spins.is_multiple_of(SPINS_BEFORE_YIELDING) {
                 std::thread::yield_now();
             } else {
                 std::hint::spin_loop();

@@ -53,6 +53,10 @@ pub(crate) fn opaque(mut x: usize) -> usize {
 
 /// [`opaque`] for pointers.
 #[inline(always)]
+#[expect(
+    clippy::pointers_in_nomem_asm_block,
+    reason = "no instruction, so nothing is accessed through the pointer"
+)]
 pub(crate) fn opaque_pointer<T>(mut p: *const T) -> *const T {
     #[cfg(not(miri))]
     // SAFETY: No instruction at all.
@@ -185,6 +189,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// The bits of the values.
     fn bits(self, a: Self::F) -> Self::I;
     /// The values of the bits.
+    #[expect(clippy::wrong_self_convention, reason = "self is the instruction set, not what is converted")]
     fn from_bits(self, a: Self::I) -> Self::F;
     /// Signed integers to the nearest `f32`.
     fn to_f32(self, a: Self::I) -> Self::F;

@@ -7,6 +7,7 @@
 //! otherwise, or when their type has no vector load.
 
 #![expect(unsafe_code, reason = "the kernels read and write through pointers")]
+#![expect(clippy::needless_range_loop, reason = "counted loops over constants keep the arrays in registers")]
 
 use std::ops::Range;
 
@@ -258,7 +259,14 @@ impl FloatTile {
         let whole = self.k / LANES * LANES;
         // SAFETY: The caller vouches for `k` values of each row, and for the elements of the product.
         unsafe {
+            let ahead = self.w.wrapping_add(W * self.w_stride);
             for i in (0..whole).step_by(LANES) {
+                if R == 1 {
+                    // The rows that will be read next, as fast as these are used up.
+                    for line in (0..W * LANES * E::BYTES).step_by(64) {
+                        s.prefetch(ahead.wrapping_add(W * i * E::BYTES + line));
+                    }
+                }
                 let mut x = [s.splat(0.0); R];
                 for r in 0..R {
                     x[r] = s.load(self.x.add(r * self.x_stride + i));

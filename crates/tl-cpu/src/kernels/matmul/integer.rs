@@ -14,6 +14,7 @@
 //! threads and any instruction set: all give the same bits.
 
 #![expect(unsafe_code, reason = "the kernels read and write through pointers")]
+#![expect(clippy::needless_range_loop, reason = "counted loops over constants keep the arrays in registers")]
 
 use std::marker::PhantomData;
 use std::ops::Range;
