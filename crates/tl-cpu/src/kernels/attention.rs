@@ -125,9 +125,13 @@ impl SimdFn for Attend<'_> {
             for chunk in self.chunks.clone() {
                 let chunk = chunk * CHUNK..(chunk + 1) * CHUNK;
                 let first = self.union(&chunk).start / BLOCK * BLOCK;
-                (first..first + AHEAD).step_by(BLOCK).for_each(|t| self.ask_for_keys(s, t));
+                for block in 0..AHEAD / BLOCK {
+                    self.ask_for_keys(s, first + block * BLOCK);
+                }
                 self.score(s, chunk.clone());
-                (first..first + AHEAD).step_by(BLOCK).for_each(|t| self.ask_for_values(s, t));
+                for block in 0..AHEAD / BLOCK {
+                    self.ask_for_values(s, first + block * BLOCK);
+                }
                 self.weigh(s, chunk.clone());
                 self.add_values(s, chunk.clone());
                 for query in 0..queries {
@@ -397,8 +401,10 @@ pub(crate) fn run_join<S: Simd>(total: &mut [f32], chunk: &[f32]) {
 fn ask_for<S: Simd>(s: S, store: &Store, block: usize, from: usize, len: usize) {
     let stored = store.rows_from(block);
     for row in stored.chunks_exact(store.width().max(1)).take(BLOCK) {
-        for at in (from..from + len).step_by(LANES) {
+        let mut at = from;
+        while at < from + len {
             s.prefetch(row.as_ptr().wrapping_add(at).cast());
+            at += LANES;
         }
     }
 }

@@ -104,7 +104,10 @@ fn sine<S: Simd>(s: S, x: S::F, quarters: i32) -> S::F {
         return sine_of_large(s, x, quarters);
     }
     let n = s.round(s.mul(x, s.splat(std::f32::consts::FRAC_2_PI)));
-    let r = HALF_PI.into_iter().fold(x, |r, part| s.fma(n, s.splat(-part), r));
+    let mut r = x;
+    for part in HALF_PI {
+        r = s.fma(n, s.splat(-part), r);
+    }
     let z = s.mul(r, r);
     let mut sin = s.splat(1.0 / 362_880.0);
     for c in [-1.0 / 5040.0, 1.0 / 120.0, -1.0 / 6.0] {
@@ -172,7 +175,10 @@ pub(crate) fn erf<S: Simd>(s: S, x: S::F) -> S::F {
     p = s.fma(p, z, s.splat((std::f64::consts::FRAC_2_SQRT_PI - 1.0) as f32));
     let small = s.fma(t, p, t);
     let u = s.div(one, s.fma(t, s.splat(0.5), one));
-    let g = ERFC.into_iter().fold(s.splat(0.0), |g, c| s.fma(g, u, s.splat(c)));
+    let mut g = s.splat(0.0);
+    for c in ERFC {
+        g = s.fma(g, u, s.splat(c));
+    }
     let large = s.sub(one, s.mul(g, exp(s, s.sub(s.splat(0.0), z))));
     let large = s.select(s.lt(s.splat(4.0), t), one, large);
     s.from_bits(s.or(s.bits(s.select(s.lt(t, one), small, large)), sign))

@@ -427,7 +427,7 @@ macro_rules! pointwise {
 /// The arguments have `len` elements, or 16 equal lanes.
 #[inline(always)]
 unsafe fn map<S: Simd>(s: S, f: Scalar, into: Reg, args: &[Reg; 3], len: usize, registers: &mut Registers) {
-    let [a, b, c] = args.map(|register| registers.arg(register));
+    let [a, b, c] = [registers.arg(args[0]), registers.arg(args[1]), registers.arg(args[2])];
     let (to, len) = registers.output(into, len);
     let truth = |mask: S::M| s.select(mask, s.splat(1.0), s.splat(0.0));
     let clear = |x: S::F, bits: i32| s.from_bits(s.and(s.bits(x), s.splat_i(bits)));
