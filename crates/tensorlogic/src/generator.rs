@@ -38,7 +38,11 @@ struct Inner {
     executable: Arc<Mutex<Box<dyn Executable>>>,
     vocabulary: usize,
     limit: Option<usize>,
+    warnings: Vec<tl_formats::Warning>,
 }
+
+/// The longest sequence that any model is asked for, whatever its file says.
+const LONGEST: usize = tl_formats::gguf::hyperparameters::LONGEST_CONTEXT as usize;
 
 /// What may be chosen when a generator is made.
 #[derive(Clone, Debug, Default)]
@@ -68,10 +72,10 @@ impl Generator {
         options: &GeneratorOptions,
     ) -> Result<Generator, Error> {
         let known: Vec<&str> = library::architectures().collect();
-        tl_formats::gguf::hyperparameters::check(model.file(), Some(&known))?;
+        let warnings = tl_formats::gguf::hyperparameters::check(model.file(), Some(&known))?;
         let file = library::model_for(model.architecture().unwrap_or_default());
         let program = Program::library(file.expect("the check knows the architectures of the library"));
-        Self::with_program(engine, model, &program, options)
+        Self::build(engine, model, &program, options, warnings)
     }
 
     /// The generator of a model by a person's own equations.
@@ -84,13 +88,24 @@ impl Generator {
         program: &Program,
         options: &GeneratorOptions,
     ) -> Result<Generator, Error> {
+        Self::build(engine, model, program, options, Vec::new())
+    }
+
+    fn build(
+        engine: &Engine,
+        model: Arc<Model>,
+        program: &Program,
+        options: &GeneratorOptions,
+        warnings: Vec<tl_formats::Warning>,
+    ) -> Result<Generator, Error> {
         let function = program.generator(options.function.as_deref())?;
         let graph = program.trace_generator(&function, Arc::clone(&model))?;
         let vocabulary = check_vocabulary(&graph, &model)?;
         let planned = tl_exec::plan::plan(&graph).map_err(|e| program.plan_error(e))?;
         let executable = Arc::new(Mutex::new(engine.prepare(Arc::clone(&planned.plan))?));
-        let limit = options.context.or(model.context_length());
-        let inner = Inner { engine: engine.clone(), model, function, planned, executable, vocabulary, limit };
+        let limit = options.context.or(model.context_length().map(|n| n.min(LONGEST)));
+        let engine = engine.clone();
+        let inner = Inner { engine, model, function, planned, executable, vocabulary, limit, warnings };
         Ok(Generator { inner: Arc::new(inner) })
     }
 
@@ -122,6 +137,11 @@ impl Generator {
     /// How many tokens a sequence may have; `None` where neither the model nor the options say.
     pub fn context_limit(&self) -> Option<usize> {
         self.inner.limit
+    }
+
+    /// What is odd about the model's hyper-parameters, though it can be used.
+    pub fn warnings(&self) -> &[tl_formats::Warning] {
+        &self.inner.warnings
     }
 
     /// The graph that was planned.

@@ -41,13 +41,25 @@ pub trait Loader: Send + Sync {
     fn is_open(&self) -> bool {
         false
     }
+
+    /// Where a model's file lies on disk, as [`Loader::locate`] says. `path` is as a person writes it: a loader may find models where it
+    /// reads no other files, as a program sees nothing of a file that is no model.
+    ///
+    /// # Errors
+    /// When there is no such file, or it may not be read.
+    fn locate_model(&self, path: &str, from: &str) -> Result<Option<PathBuf>, LoadError> {
+        let path = if self.is_open() { relative(path, from) } else { resolve(path, from)? };
+        self.locate(&path)
+    }
 }
 
 /// Why a file can't be had.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum LoadError {
     /// The path is not one that a program may name.
-    #[error("`{path}` is outside of the project: {reason}")]
+    #[error(
+        "`{path}` is outside of the project: {reason}; a program uses files of its project only, unless it is run unrestricted"
+    )]
     Outside {
         /// The path, escaped.
         path: String,
@@ -81,6 +93,8 @@ pub struct MemoryLoader {
 pub struct DiskLoader {
     root: PathBuf,
     open: bool,
+    /// Whether models may lie outside of the root.
+    models_anywhere: bool,
 }
 
 /// The path that `path` means when the file `from` (a resolved path, empty for the root) names it: `/`-separated, below the root.
@@ -121,6 +135,15 @@ pub fn resolve(path: &str, from: &str) -> Result<String, LoadError> {
         }
     }
     Ok(parts.join("/"))
+}
+
+/// The path that `path` means, without rules: absolute, or relative to the folder of the file `from` that names it. For loaders
+/// that are open.
+pub fn relative(path: &str, from: &str) -> String {
+    match from.rsplit_once('/') {
+        Some((folder, _)) if !path.starts_with('/') => format!("{folder}/{path}"),
+        _ => path.to_owned(),
+    }
 }
 
 impl MemoryLoader {
@@ -164,11 +187,11 @@ impl fmt::Debug for MemoryLoader {
 impl DiskLoader {
     /// Files below `root`, and no others.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        DiskLoader { root: root.into(), open: false }
+        DiskLoader { root: root.into(), open: false, models_anywhere: false }
     }
 
-    /// A loader for a program in a file, and the program's name in it. The root is the folder that the program is run from, if the
-    /// program lies in that, else the program's own.
+    /// A loader for a program in a file that a person runs, and the program's name in it. The root is the folder that the program is
+    /// run from, if the program lies in that, else the program's own; models may lie anywhere.
     ///
     /// # Errors
     /// When the program's folder, or the current one, is not there.
@@ -179,12 +202,12 @@ impl DiskLoader {
         let below = folder.strip_prefix(&root).unwrap_or(Path::new(""));
         let name = below.join(file.file_name().unwrap_or_default());
         let name = name.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/");
-        Ok((DiskLoader::new(root), name))
+        Ok((DiskLoader { root, open: false, models_anywhere: true }, name))
     }
 
     /// Files anywhere; relative paths begin at `root`.
     pub fn unrestricted(root: impl Into<PathBuf>) -> Self {
-        DiskLoader { root: root.into(), open: true }
+        DiskLoader { root: root.into(), open: true, models_anywhere: true }
     }
 
     /// The folder that relative paths begin at.
@@ -193,10 +216,12 @@ impl DiskLoader {
     }
 
     /// The regular file that a path means, with all symbolic links followed.
-    fn find(&self, path: &str) -> Result<PathBuf, LoadError> {
+    fn find(&self, path: &str, anywhere: bool) -> Result<PathBuf, LoadError> {
         let full = self.root.join(path);
         let real = full.canonicalize().map_err(|e| from_io(path, &e))?;
-        self.check_inside(path, &real)?;
+        if !anywhere {
+            self.check_inside(path, &real)?;
+        }
         // Asked before it is opened: opening a FIFO would wait for its other end.
         match std::fs::metadata(&real) {
             Ok(data) if data.is_file() => Ok(real),
@@ -217,7 +242,7 @@ impl DiskLoader {
 
 impl Loader for DiskLoader {
     fn read(&self, path: &str) -> Result<Vec<u8>, LoadError> {
-        let file = std::fs::File::open(self.find(path)?).map_err(|e| from_io(path, &e))?;
+        let file = std::fs::File::open(self.find(path, false)?).map_err(|e| from_io(path, &e))?;
         let mut bytes = Vec::new();
         let read = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|e| from_io(path, &e))?;
         if read as u64 > MAX_FILE_BYTES {
@@ -239,7 +264,14 @@ impl Loader for DiskLoader {
     }
 
     fn locate(&self, path: &str) -> Result<Option<PathBuf>, LoadError> {
-        self.find(path).map(Some)
+        self.find(path, false).map(Some)
+    }
+
+    fn locate_model(&self, path: &str, from: &str) -> Result<Option<PathBuf>, LoadError> {
+        if self.models_anywhere {
+            return self.find(&relative(path, from), true).map(Some);
+        }
+        self.locate(&resolve(path, from)?)
     }
 
     fn is_open(&self) -> bool {

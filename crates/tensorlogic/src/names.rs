@@ -184,7 +184,10 @@ mod tests {
     fn names_that_mean_nothing_are_found_before_anything_runs() {
         assert_eq!(found("print(total)"), ["`total` is not defined"]);
         assert_eq!(found("for i in 0..3 { print(j) }"), ["`j` is not defined"]);
-        assert_eq!(found("fn f(x) { let y = x\n prnt(y)\n z }"), ["`prnt` is not defined", "`z` is not defined"]);
+        assert_eq!(
+            found("fn f(x) { let y = x\n prnt(y)\n z }"),
+            ["`prnt` is not defined", "`z` is not defined"]
+        );
         assert_eq!(found("{ let x = 1 }\nprint(x)"), ["`x` is not defined"]);
         assert_eq!(found("let f = |a| a + b"), ["`b` is not defined"]);
         assert_eq!(found("print(\"{nme}\")"), ["`nme` is not defined"]);

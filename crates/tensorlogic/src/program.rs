@@ -16,7 +16,7 @@ use tl_syntax::{Diagnostic, Source, SourceId, SourceMap, codes};
 use crate::error::{Diagnostics, Error};
 use crate::interpreter::builtins;
 use crate::library::{self, LibraryFile};
-use crate::loader::{Loader, MemoryLoader, resolve};
+use crate::loader::{Loader, MemoryLoader, relative, resolve};
 use crate::model::Model;
 use crate::names;
 
@@ -190,10 +190,9 @@ impl tl_sema::Importer for Importer<'_> {
         if let Some(file) = library::find(path) {
             return self.sources.add(format!("lib/{}", file.path), file.text).map_err(|e| e.to_string());
         }
-        let path = if self.loader.is_open() {
-            path.to_owned()
-        } else {
-            resolve(path, from.name()).map_err(|e| e.to_string())?
+        let path = match self.loader.is_open() {
+            true => relative(path, from.name()),
+            false => resolve(path, from.name()).map_err(|e| e.to_string())?,
         };
         let bytes = self.loader.read(&path).map_err(|e| e.to_string())?;
         self.sources.add_bytes(&*path, &bytes).map_err(|e| e.to_string())

@@ -94,6 +94,22 @@ fn generator(engine: &Engine, model: Arc<Model>, args: &OpenArgs) -> Outcome<Gen
     }
 }
 
+/// Where a program's files come from, and its name there: files of its project, or any.
+pub fn loader(file: &std::path::Path, unrestricted: bool) -> Outcome<(DiskLoader, String)> {
+    if unrestricted {
+        return Ok((DiskLoader::unrestricted("."), file.display().to_string()));
+    }
+    DiskLoader::for_program(file).map_err(|e| Failure::file(file, &e))
+}
+
+/// A checked program with its statements. What it imports lies in its project.
+pub fn script(path: &std::path::Path) -> Outcome<Program> {
+    let bytes = std::fs::read(path).map_err(|e| Failure::file(path, &e))?;
+    let (loader, name) = loader(path, false)?;
+    let functions: Vec<&str> = tl_llm::builtins::all().map(|builtin| builtin.name).collect();
+    Ok(Program::check_script_bytes(&name, &bytes, &loader, &functions))
+}
+
 /// A checked program. What it imports may lie anywhere that the person can read.
 pub fn program(path: &std::path::Path) -> Outcome<Program> {
     let bytes = std::fs::read(path).map_err(|e| Failure::file(path, &e))?;

@@ -10,11 +10,10 @@ use super::Interpreter;
 use super::builtin::CallError;
 use super::fault::{Eval, Interrupt};
 use super::host::Host;
-use super::imports::Imports;
 use super::limits::Limits;
 use super::value::Value;
 use crate::engine::Engine;
-use crate::loader::{LoadError, Loader, resolve};
+use crate::loader::{LoadError, Loader, relative, resolve};
 
 /// The interpreter during a call of a builtin.
 pub struct Context<'a> {
@@ -75,17 +74,17 @@ impl<'a> Context<'a> {
     pub fn resolve(&self, path: &str) -> Result<String, LoadError> {
         let loader = &self.interpreter.loader;
         if loader.is_open() {
-            return Ok(Imports::relative(path, self.interpreter.imports.current()));
+            return Ok(relative(path, self.interpreter.imports.current()));
         }
         resolve(path, self.interpreter.imports.current())
     }
 
-    /// Where a file lies on disk; `None` where the loader has no disk.
+    /// Where a model's file lies on disk; `None` where the loader has no disk.
     ///
     /// # Errors
     /// When there is no such file, or a script may not read it.
     pub fn locate(&self, path: &str) -> Result<Option<PathBuf>, LoadError> {
-        self.interpreter.loader.locate(&self.resolve(path)?)
+        self.interpreter.loader.locate_model(path, self.interpreter.imports.current())
     }
 
     /// Fails if the script is to stop or has run too long. A builtin that loops asks now and then.

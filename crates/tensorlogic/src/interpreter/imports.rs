@@ -8,7 +8,7 @@ use tl_syntax::{Diagnostic, Span, codes};
 use super::Interpreter;
 use super::fault::{Eval, Interrupt, fault};
 use crate::library;
-use crate::loader::{LoadError, resolve};
+use crate::loader::{LoadError, relative, resolve};
 
 /// What was imported, and what is being imported.
 #[derive(Debug, Default)]
@@ -30,14 +30,6 @@ impl Imports {
     pub fn begin(&mut self, main: &str) {
         self.going_on.clear();
         main.clone_into(&mut self.main);
-    }
-
-    /// A path as a person at a terminal means it, without rules: absolute, or relative to the file that names it.
-    pub fn relative(path: &str, from: &str) -> String {
-        match from.rsplit_once('/') {
-            Some((folder, _)) if !path.starts_with('/') => format!("{folder}/{path}"),
-            _ => path.to_owned(),
-        }
     }
 }
 
@@ -82,7 +74,7 @@ impl Interpreter {
             return Ok(written.to_owned());
         }
         if self.loader.is_open() {
-            return Ok(Imports::relative(written, self.imports.current()));
+            return Ok(relative(written, self.imports.current()));
         }
         resolve(written, self.imports.current())
     }
@@ -90,11 +82,7 @@ impl Interpreter {
 
 #[cold]
 fn not_loaded(error: &LoadError, span: Span) -> Interrupt {
-    let mut diagnostic = Diagnostic::error(codes::IMPORT_FAILED, span, error.to_string());
-    if let LoadError::Outside { .. } = error {
-        diagnostic = diagnostic.help("a program reads files of its own folder and of the folders in it");
-    }
-    diagnostic.into()
+    Diagnostic::error(codes::IMPORT_FAILED, span, error.to_string()).into()
 }
 
 #[cold]

@@ -17,11 +17,12 @@ pub struct Limits {
     pub trace: tl_sema::Limits,
 }
 
-/// How deep expressions and calls may be evaluated within one another, all together; the stack is made for that many.
-pub(crate) const MAX_DEPTH: usize = 20_000;
+/// Bytes of the stack that scripts run on: the first of these that can be had. It is reserved, and used only as far as a script
+/// nests.
+pub(crate) const STACK_BYTES: [usize; 3] = [512 << 20, 128 << 20, 32 << 20];
 
-/// Bytes of the stack that scripts run on. It is reserved and used only as far as a script nests.
-pub(crate) const STACK_BYTES: usize = 512 << 20;
+/// Bytes of stack that one expression or call within another may take; it divides the stack into the greatest depth.
+pub(crate) const LEVEL_BYTES: usize = 24 << 10;
 
 impl Default for Limits {
     fn default() -> Self {

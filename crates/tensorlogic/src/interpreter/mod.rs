@@ -81,6 +81,7 @@ pub struct Interpreter {
     extensions: HashMap<TypeId, Box<dyn Any + Send>>,
     steps: u64,
     depth: usize,
+    max_depth: usize,
     calls: usize,
 }
 
@@ -107,6 +108,7 @@ impl Interpreter {
             extensions: HashMap::new(),
             steps: 0,
             depth: 0,
+            max_depth: 0,
             calls: 0,
         }
     }
@@ -206,20 +208,26 @@ impl Interpreter {
 
     /// Runs `work` on a thread whose stack fits the deepest evaluation.
     fn on_a_large_stack<T: Send>(&mut self, work: impl FnOnce(&mut Self) -> Eval<T> + Send) -> Eval<T> {
-        std::thread::scope(|scope| {
-            let builder =
-                std::thread::Builder::new().name("script".to_owned()).stack_size(limits::STACK_BYTES);
-            match builder.spawn_scoped(scope, || work(self)) {
-                Ok(thread) => match thread.join() {
-                    Ok(result) => result,
-                    Err(panic) => Err(our_mistake(&*panic)),
-                },
-                Err(error) => {
-                    let message = format!("there is no memory for a script's stack: {error}");
-                    Err(Diagnostic::error_without_span(codes::CALL_DEPTH, message).into())
-                }
+        let (mut work, mut failure) = (Some(work), None);
+        for bytes in limits::STACK_BYTES {
+            self.max_depth = bytes / limits::LEVEL_BYTES;
+            let result = std::thread::scope(|scope| {
+                let builder = std::thread::Builder::new().name("script".to_owned()).stack_size(bytes);
+                let (interpreter, work) = (&mut *self, &mut work);
+                let thread =
+                    builder.spawn_scoped(scope, move || work.take().map(|work| work(interpreter)))?;
+                Ok::<_, std::io::Error>(thread.join())
+            });
+            match result {
+                Ok(Ok(Some(result))) => return result,
+                Ok(Ok(None)) => break,
+                Ok(Err(panic)) => return Err(our_mistake(&*panic)),
+                Err(error) => failure = Some(error),
             }
-        })
+        }
+        let why = failure.map_or_else(String::new, |error| format!(": {error}"));
+        let message = format!("there is no memory for a script's stack{why}");
+        Err(Diagnostic::error_without_span(codes::CALL_DEPTH, message).into())
     }
 
     fn program_error(&self, list: Vec<Diagnostic>) -> Error {
@@ -240,8 +248,8 @@ impl Interpreter {
 
     /// Runs `work` one level deeper.
     fn deeper<T>(&mut self, span: Span, work: impl FnOnce(&mut Self) -> Eval<T>) -> Eval<T> {
-        if self.depth >= limits::MAX_DEPTH {
-            return Err(too_deep(span));
+        if self.depth >= self.max_depth {
+            return Err(too_deep(span, self.max_depth));
         }
         self.depth += 1;
         let result = work(self);
@@ -309,8 +317,8 @@ fn interrupted(span: Span) -> Interrupt {
 }
 
 #[cold]
-fn too_deep(span: Span) -> Interrupt {
-    let message = format!("evaluation is nested deeper than {} levels", limits::MAX_DEPTH);
+fn too_deep(span: Span, limit: usize) -> Interrupt {
+    let message = format!("evaluation is nested deeper than {limit} levels");
     Diagnostic::error(codes::CALL_DEPTH, span, message)
         .help("does a function call itself without an end?")
         .into()

@@ -26,7 +26,7 @@ pub struct Args {
 
 /// Runs the command. Fails if there is an error among the findings.
 pub fn run(args: Args) -> Outcome {
-    let program = opening::program(&args.file)?;
+    let program = opening::script(&args.file)?;
     let mut findings = program.diagnostics().clone();
     if let Some(model) = args.model.as_ref().filter(|_| !findings.has_errors()) {
         let model = opening::open_model(&opening::find(model)?, &OpenArgs::default())?;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use tensorlogic::Interpreter;
 use tensorlogic::interpreter::Host;
-use tensorlogic::{DiskLoader, Interpreter};
 
 use crate::failure::{Failure, Outcome};
 use crate::{interrupt, opening};
@@ -17,6 +17,9 @@ use crate::{interrupt, opening};
 pub struct Args {
     /// A program.
     file: PathBuf,
+    /// Let the program read and write files outside of its project (the current folder, or its own).
+    #[arg(long)]
+    unrestricted: bool,
     /// Print control characters in texts as they are.
     #[arg(long)]
     raw: bool,
@@ -29,14 +32,14 @@ pub struct Args {
 pub fn run(args: Args, threads: Option<usize>) -> Outcome {
     let bytes = std::fs::read(&args.file).map_err(|e| Failure::file(&args.file, &e))?;
     let host = Terminal { began: Instant::now(), interrupt: interrupt::flag() };
-    let mut interpreter =
-        Interpreter::new(opening::engine(threads), Arc::new(DiskLoader::unrestricted(".")), Box::new(host));
+    let (loader, name) = opening::loader(&args.file, args.unrestricted)?;
+    let mut interpreter = Interpreter::new(opening::engine(threads), Arc::new(loader), Box::new(host));
     for builtin in tl_llm::builtins::all() {
         interpreter.register(builtin);
     }
     interpreter.set_arguments(args.arguments);
     interpreter.set_raw_output(args.raw);
-    interpreter.run_bytes(&args.file.display().to_string(), &bytes)?;
+    interpreter.run_bytes(&name, &bytes)?;
     Ok(())
 }
 
@@ -73,7 +76,7 @@ impl Host for Terminal {
     }
 
     fn warn(&mut self, text: &str) {
-        eprintln!("warning: {text}");
+        eprintln!("{text}");
     }
 
     fn interrupt(&self) -> Option<Arc<AtomicBool>> {
