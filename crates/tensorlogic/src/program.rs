@@ -159,7 +159,15 @@ impl Program {
 
     /// The graph of a generator against a model.
     pub(crate) fn trace_generator(&self, name: &str, model: Arc<Model>) -> Result<Graph, Error> {
-        let arguments = [Argument::Model(model), Argument::Stream];
+        // The parameter with an axis is the stream, the other the model; parameters with defaults keep them.
+        let params = self.functions.function(name).map(|f| f.params.clone()).unwrap_or_default();
+        let given = params.iter().take_while(|p| p.default.is_none());
+        let arguments: Vec<Argument> = given
+            .map(|param| match param.axes {
+                Some(_) => Argument::Stream,
+                None => Argument::Model(Arc::clone(&model) as Arc<dyn tl_sema::Model>),
+            })
+            .collect();
         let traced = tl_sema::trace_function(&self.functions, name, &arguments, &tl_sema::Limits::default());
         match traced {
             Ok(traced) => Ok(traced.graph),
