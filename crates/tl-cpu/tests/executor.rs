@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use programs::{Options, Program, S, TOKENS, both, decoder, feed, recurrence};
 use tl_cpu::{CpuBackend, Isa};
-use tl_exec::kernel::{Buffer, Dim, Plan};
+use tl_exec::kernel::{
+    Access, Buffer, BufferId, Dim, Instr, Kernel, Loop, Plan, PlanOutput, Reg, Step, Stride, Tape,
+};
 use tl_exec::plan::{Planned, plan};
 use tl_exec::run::{Backend, Executable, RunError, Sequence, Wanted};
 use tl_exec::scalar::ScalarBackend;
@@ -199,5 +201,47 @@ fn a_graph_without_a_stream_is_one_step() {
             assert!(found.len() == expected.len());
             assert!(found.iter().zip(expected).all(|(f, e)| (f - e).abs() <= 1e-6 * e.abs().max(1.0)));
         }
+    }
+}
+
+/// A plan of one loop over `outer` positions that copies `inputs[0]` to a buffer of `size` elements, neighbours `step` apart.
+fn copying(outer: usize, size: usize, step: usize) -> Plan {
+    let buffers = [outer, size].map(|n| Buffer { dims: vec![Dim::Static(n)] }).to_vec();
+    let access = |buffer, step| Access {
+        buffer: BufferId(buffer),
+        offset: 0,
+        outer: vec![Stride { step, of_stream: false }],
+        inner: Stride::default(),
+    };
+    let load = Instr::Load { into: Reg::Scalar(0), from: access(0, 1) };
+    let store = Instr::Store { from: Reg::Scalar(0), to: access(1, step) };
+    let tape = Tape { vectors: 0, scalars: 1, instrs: vec![load, store] };
+    let kernel = Kernel::Loop(Loop { outer: vec![Dim::Static(outer)], inner: Dim::Static(1), tape });
+    Plan {
+        buffers,
+        steps: vec![Step { kernel, label: String::new(), span: S }],
+        inputs: vec![Some(BufferId(0))],
+        outputs: vec![PlanOutput { name: "out".into(), buffer: BufferId(1), order: vec![0] }],
+        ..Plan::default()
+    }
+}
+
+#[test]
+fn plans_that_reach_outside_of_a_buffer_are_refused() {
+    for (outer, size, step, fits) in
+        [(10, 10, 1, true), (10, 9, 1, false), (10, 19, 2, true), (10, 18, 2, false)]
+    {
+        let prepare = || CpuBackend::new(Some(1), None).prepare(Arc::new(copying(outer, size, step)));
+        assert_eq!(catch_unwind(AssertUnwindSafe(prepare)).is_ok(), fits);
+    }
+}
+
+#[test]
+fn positions_that_store_to_one_element_are_not_shared_among_threads() {
+    let mut executable = CpuBackend::new(Some(3), None).prepare(Arc::new(copying(100_000, 1, 0))).unwrap();
+    let values: Vec<f32> = (0..100_000).map(|i| i as f32).collect();
+    for _ in 0..5 {
+        executable.run(&mut [], &[&values]).unwrap();
+        assert_eq!(executable.output(0), [99_999.0]);
     }
 }
