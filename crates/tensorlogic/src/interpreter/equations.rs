@@ -18,7 +18,6 @@ use tl_syntax::{Diagnostic, Node, SourceMap, Span, SyntaxKind, codes};
 
 use super::Interpreter;
 use super::arithmetic::{run_failed, value_of};
-use super::calls::Given;
 use super::environment::Environment;
 use super::fault::{Eval, Interrupt, fault, not_available};
 use super::format;
@@ -37,8 +36,11 @@ pub(super) struct Equations {
     scripted: HashMap<Arc<str>, Expr>,
     /// Those that are being evaluated, to notice a circle.
     going_on: Vec<Arc<str>>,
-    /// Values of local variables that equations go on to need.
+    /// Values of local variables that equations go on to need, and how many there ever were.
     held: HashMap<Arc<str>, Value>,
+    held_count: usize,
+    /// How many equations define each name.
+    counts: HashMap<Arc<str>, usize>,
     results: HashMap<Arc<str>, Kept>,
 }
 
@@ -99,9 +101,14 @@ impl Equations {
         Ok(())
     }
 
+    /// A function of equations.
+    pub fn function(&self, name: &str) -> Option<&Arc<tl_sema::Function>> {
+        self.program.function(name)
+    }
+
     /// Whether equations, or functions of scripts, define a tensor of that name.
     pub fn defines(&self, name: &str) -> bool {
-        self.scripted.contains_key(name) || self.written.iter().any(|w| *w.name == *name)
+        self.scripted.contains_key(name) || self.counts.contains_key(name)
     }
 
     /// The names that are defined, some more than once.
@@ -133,9 +140,15 @@ impl Equations {
     /// Forgets the equations that were written since a mark: those of a call that has ended.
     pub fn rewind(&mut self, mark: usize) {
         while self.written.len() > mark {
-            if let Some(written) = self.written.pop() {
-                self.forget_readers_of(&written.name);
+            let Some(written) = self.written.pop() else { return };
+            self.forget_readers_of(&written.name);
+            if let Some(count) = self.counts.get_mut(&written.name) {
+                *count -= 1;
+                if *count == 0 {
+                    self.counts.remove(&written.name);
+                }
             }
+            self.release(&written);
         }
     }
 
@@ -145,8 +158,28 @@ impl Equations {
         let in_place = written.equation.op() == Some(ProjectionOp::Assign);
         let same = self.written.iter_mut().find(|old| in_place && old.defines_the_same(&written));
         match same {
-            Some(old) => *old = written,
-            None => self.written.push(written),
+            Some(old) => {
+                let old = std::mem::replace(old, written);
+                self.release(&old);
+            }
+            None => {
+                *self.counts.entry(Arc::clone(&written.name)).or_default() += 1;
+                self.written.push(written);
+            }
+        }
+    }
+
+    /// Takes in an equation that sees no local variable, for the time of one tracing.
+    pub fn write_plain(&mut self, name: &str, equation: &ast::Equation) {
+        self.write(Written { name: name.into(), equation: equation.clone(), around: HashMap::new() });
+    }
+
+    /// Lets go of what an equation held.
+    fn release(&mut self, written: &Written) {
+        for captured in written.around.values() {
+            if let Captured::Renamed(hidden) = captured {
+                self.held.remove(hidden);
+            }
         }
     }
 
@@ -239,7 +272,8 @@ impl Interpreter {
                 Some(Value::Str(text)) => Captured::Str(text.clone()),
                 Some(other) => {
                     // No program can write a name with a space.
-                    let hidden: Arc<str> = format!("{name} {}", self.equations.held.len()).into();
+                    self.equations.held_count += 1;
+                    let hidden: Arc<str> = format!("{name} {}", self.equations.held_count).into();
                     self.equations.held.insert(Arc::clone(&hidden), other.clone());
                     Captured::Renamed(hidden)
                 }
@@ -325,7 +359,11 @@ impl Interpreter {
     }
 
     /// Traces an expression and runs its graph; also gives the names of the variables that were read.
-    fn trace(&mut self, expr: &Expr, own: &[(Arc<str>, Value)]) -> Eval<(Value, BTreeSet<Arc<str>>)> {
+    pub(super) fn trace(
+        &mut self,
+        expr: &Expr,
+        own: &[(Arc<str>, Value)],
+    ) -> Eval<(Value, BTreeSet<Arc<str>>)> {
         let span = expr.span();
         let mut read = self.equations.names_behind(expr);
         let scripted: Vec<Arc<str>> =
@@ -372,121 +410,6 @@ impl Interpreter {
             && !self.builtins.contains_key(name)
             && self.equations.program.function(name).is_none()
     }
-
-    /// Calls a function of equations with values: tensors are worked along their last axes, those before are mapped over.
-    pub(super) fn call_equations(
-        &mut self,
-        function: &Function,
-        given: Vec<Given>,
-        span: Span,
-    ) -> Eval<Value> {
-        self.call_library(&function.name(), given, span)
-    }
-
-    pub(super) fn call_library(&mut self, name: &str, given: Vec<Given>, span: Span) -> Eval<Value> {
-        let Some(function) = self.equations.program.function(name).cloned() else {
-            return Err(self.unknown_name(name, span));
-        };
-        let (text, own) = applied(&function, given)?;
-        let source = self
-            .sources
-            .add(format!("a call of {name}"), text)
-            .map_err(|e| Interrupt::from(e.to_diagnostic()))?;
-        let statements: Vec<Stmt> = tl_syntax::parse(&source).file().stmts().collect();
-        let [Stmt::Equation(equation), Stmt::Expr(result)] = &statements[..] else {
-            return Err(fault(
-                codes::CALL_FAILED,
-                span,
-                format!("`{name}` can't be called with these values"),
-            ));
-        };
-        let Some(result) = result.expr() else { return Ok(Value::Unit) };
-        let mark = self.equations.mark();
-        let name: Arc<str> = RESULT.into();
-        self.equations.write(Written { name, equation: equation.clone(), around: HashMap::new() });
-        let traced = self.trace(&result, &own);
-        self.equations.rewind(mark);
-        match traced {
-            Ok((value, _)) => Ok(value),
-            Err(Interrupt::Fault(found)) => Err(at_call(found, source.id(), span)),
-            Err(other) => Err(other),
-        }
-    }
-}
-
-/// Values under names that only one tracing knows.
-type Own = Vec<(Arc<str>, Value)>;
-
-/// What the result of a call is called in the text that is made for it.
-const RESULT: &str = "RESULT'";
-
-/// An equation that applies a function to values, as text, with the names that the values have in it.
-///
-/// For `rms_norm(x[d], eps) -> [d]` and a matrix: `RESULT'[i0, d] = rms_norm(x'[i0, d.], eps')`.
-fn applied(function: &tl_sema::Function, given: Vec<Given>) -> Eval<(String, Own)> {
-    let (mut arguments, mut own, mut mapped_axes) = (Vec::new(), Vec::new(), 0);
-    let mut next = 0;
-    for (name, value, at) in given {
-        let found = match &name {
-            Some(name) => function.params.iter().position(|p| p.name.text == *name),
-            None => {
-                next += 1;
-                Some(next - 1)
-            }
-        };
-        let Some(param) = found.and_then(|i| function.params.get(i)) else {
-            let message = format!("`{}` takes {} arguments", function.name.text, function.params.len());
-            return Err(fault(codes::ARGUMENT_COUNT, at, message));
-        };
-        let variable: Arc<str> = format!("{}'", param.name.text).into();
-        let worked = param.axes.as_deref().unwrap_or_default();
-        let value = match super::convert::to_tensor(&value) {
-            Ok(tensor) if !matches!(value, Value::Number(_) | Value::Bool(_)) => tensor.into(),
-            _ => value,
-        };
-        let rank = if let Value::Tensor(tensor) = &value { tensor.rank() } else { 0 };
-        let Some(mapped) = rank.checked_sub(worked.len()) else {
-            let message =
-                format!("`{}` works on {} axes and the tensor has {rank}", param.name.text, worked.len());
-            return Err(fault(codes::INDEX_COUNT, at, message));
-        };
-        mapped_axes = mapped_axes.max(mapped);
-        let indices =
-            (0..mapped).map(|i| format!("i{i}'")).chain(worked.iter().map(|axis| format!("{}.", axis.text)));
-        let indices: Vec<String> = indices.collect();
-        let reference = if indices.is_empty() {
-            variable.to_string()
-        } else {
-            format!("{variable}[{}]", indices.join(", "))
-        };
-        let label = name.map(|name| format!("{name}: ")).unwrap_or_default();
-        arguments.push(format!("{label}{reference}"));
-        own.push((variable, value));
-    }
-    let is_worked =
-        |axis: &str| function.params.iter().flat_map(|p| p.axes.iter().flatten()).any(|a| *a.text == *axis);
-    let results = function
-        .result_axes
-        .iter()
-        .map(|axis| if is_worked(&axis.text) { axis.text.to_string() } else { format!("{}.", axis.text) });
-    let left: Vec<String> = (0..mapped_axes).map(|i| format!("i{i}'")).chain(results).collect();
-    let left = if left.is_empty() { RESULT.to_owned() } else { format!("{RESULT}[{}]", left.join(", ")) };
-    let call = format!("{}({})", function.name.text, arguments.join(", "));
-    Ok((format!("{left} = {call}\n{RESULT}\n"), own))
-}
-
-/// Findings about the text of a call, moved to where the call is written.
-#[cold]
-fn at_call(found: Vec<Diagnostic>, text: tl_syntax::SourceId, span: Span) -> Interrupt {
-    let moved = found.into_iter().map(|mut diagnostic| {
-        for label in &mut diagnostic.labels {
-            if label.span.source == text {
-                label.span = span;
-            }
-        }
-        diagnostic
-    });
-    moved.collect::<Vec<_>>().into()
 }
 
 impl Scope for Variables<'_> {

@@ -13,9 +13,10 @@
 //! - [`value`], [`tensor`], [`convert`], [`format`](mod@format): values and how they print
 //! - [`builtin`], [`context`], `builtins/`: functions that are written in Rust, one table
 //! - `statements`, `expressions`, `operators`, `elements`, `calls`, `imports`: the walk
-//! - `equations`: definitions, tracing, and the results that are kept
+//! - `equations`: definitions, tracing, and the results that are kept; `application`: functions of equations, applied to values
 //! - `arithmetic`: operations on tensors as small graphs
 
+mod application;
 mod arithmetic;
 pub mod builtin;
 pub mod builtins;
@@ -57,6 +58,7 @@ pub use value::{Dict, Key, Value};
 use crate::engine::Engine;
 use crate::error::{Diagnostics, Error};
 use crate::loader::Loader;
+use application::Applications;
 use environment::Environment;
 use equations::Equations;
 use fault::{Eval, Interrupt};
@@ -72,6 +74,7 @@ pub struct Interpreter {
     builtins: HashMap<&'static str, Builtin>,
     environment: Environment,
     equations: Equations,
+    applications: Applications,
     imports: Imports,
     arguments: Vec<String>,
     limits: Limits,
@@ -99,6 +102,7 @@ impl Interpreter {
             builtins: builtins::all().map(|b| (b.name, b)).collect(),
             environment: Environment::default(),
             equations,
+            applications: Applications::default(),
             imports: Imports::default(),
             arguments: Vec::new(),
             limits: Limits::default(),
