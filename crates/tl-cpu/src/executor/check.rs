@@ -134,8 +134,9 @@ impl Check<'_> {
                 Instr::OuterIndex { axis, .. } => {
                     assert!(usize::from(*axis) < outer.len(), "there is such an axis")
                 }
-                Instr::Reduce { into, .. } => {
-                    assert!(may_reduce && matches!(into, Reg::Scalar(_)), "only loops reduce, to one value");
+                Instr::Reduce { into, from, .. } => {
+                    let of_vector = matches!((into, from), (Reg::Scalar(_), Reg::Vector(_)));
+                    assert!(may_reduce && of_vector, "only loops reduce, a vector to one value");
                 }
                 Instr::Softmax { into, from } => {
                     let vectors = matches!((into, from), (Reg::Vector(_), Reg::Vector(_)));

@@ -1,7 +1,9 @@
-//! What is computed with vectors, one folder an operation.
+//! What is computed with vectors, a file or a folder an operation.
 
 pub(crate) mod attention;
 pub(crate) mod einsum;
 pub(crate) mod math;
 pub(crate) mod matmul;
+mod reduce;
+mod rows;
 pub(crate) mod tape;
