@@ -1,25 +1,32 @@
 //! Errors of every crate as one message and one exit code.
 //!
-//! The codes follow `sysexits.h` where it has one:
+//! The codes follow `sysexits.h` where it has one; [`CODES`] lists them.
 //!
-//! | code | meaning |
-//! |---|---|
-//! | 1 | a program is wrong, or a check found something |
-//! | 2 | the command line is wrong |
-//! | 65 | a file is malformed, or doesn't fit what is asked of it |
-//! | 66 | a file or model is not there |
-//! | 69 | a download is not possible |
-//! | 70 | a computation failed |
-//! | 74 | reading or writing failed |
-//! | 130 | interrupted |
+//! Invariant: a message is printed once, on standard error, and each code means one thing.
 
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::process::ExitCode;
 
 use tensorlogic::Error;
 use tl_formats::ErrorKind;
 use tl_llm::download::FetchError;
 use tl_llm::{ConversationError, GenerateError};
+use tl_syntax::codes;
+
+use crate::terminal::{color, remark};
+
+/// The exit codes, as `tl --help` tells them.
+pub const CODES: &str = "\
+Exit codes:
+    0  done
+    1  a program is wrong, or a check found something
+    2  the command line is wrong
+   65  a file is malformed, or does not fit what is asked of it
+   66  a file or a model is not there
+   69  a download is not possible
+   70  a computation failed
+   74  reading or writing failed
+  130  interrupted";
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -47,6 +54,11 @@ impl Failure {
         Self { code: 130, message: String::new() }
     }
 
+    /// Whether the command ended only because no one reads its output any more.
+    pub fn is_closed_pipe(&self) -> bool {
+        self.code == 0
+    }
+
     /// Data that is not what it should be.
     pub fn data(message: impl Into<String>) -> Self {
         Self { code: 65, message: message.into() }
@@ -58,13 +70,23 @@ impl Failure {
         Self { code, message: format!("{}: {error}", path.display()) }
     }
 
-    /// Prints the message to standard error and gives the exit code. A reader that went away is no failure.
-    pub fn report(self) -> ExitCode {
+    /// Prints the message to standard error.
+    pub fn tell(&self) {
         if !self.message.is_empty() {
             let already_headed = self.message.starts_with("error");
             let head = if already_headed { "" } else { "error: " };
-            let _ = writeln!(io::stderr(), "{head}{}", self.message.trim_end());
+            remark(format_args!("{head}{}", self.message.trim_end()));
         }
+    }
+
+    /// The failure once its message was printed.
+    pub fn told(self) -> Self {
+        Self { message: String::new(), ..self }
+    }
+
+    /// Prints the message to standard error and gives the exit code. A reader that went away is no failure.
+    pub fn report(self) -> ExitCode {
+        self.tell();
         ExitCode::from(self.code)
     }
 }
@@ -93,13 +115,15 @@ impl From<FetchError> for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match &error {
+            Error::Program(found) if found.list.iter().any(|d| d.code == codes::INTERRUPTED) => 130,
             Error::Program(_) | Error::Plan(_) => 1,
+            Error::Context { .. } | Error::Token { .. } => 2,
             Error::Format(e) => format_code(e.kind()),
             Error::Tokenizer(_) | Error::Template(_) | Error::Model(_) | Error::Encode(_) => 65,
             _ => 70,
         };
         let message = match &error {
-            Error::Program(diagnostics) => diagnostics.render(io::stderr().is_terminal()),
+            Error::Program(diagnostics) => diagnostics.render(color()),
             other => other.to_string(),
         };
         Self { code, message }
@@ -143,12 +167,6 @@ impl From<ConversationError> for Failure {
 
 impl From<tl_formats::tokenizer::EncodeError> for Failure {
     fn from(error: tl_formats::tokenizer::EncodeError) -> Self {
-        Self { code: 65, message: error.to_string() }
-    }
-}
-
-impl From<serde_json::Error> for Failure {
-    fn from(error: serde_json::Error) -> Self {
         Self { code: 65, message: error.to_string() }
     }
 }

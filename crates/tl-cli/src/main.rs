@@ -1,7 +1,8 @@
 //! The command line, `tl`.
 //!
 //! Each command is a file of `commands/`: its arguments as a struct and one function `run`. What they share has a file of its own: how a model
-//! is found and opened ([`opening`]), how sampling is chosen ([`sampling`]), how errors become messages and exit codes ([`failure`]).
+//! is found and opened ([`opening`]), how sampling is chosen ([`sampling`]), how errors become messages and exit codes ([`failure`]), what goes
+//! to which stream ([`terminal`]).
 //!
 //! Invariant: results go to standard output, everything else to standard error; a program can rely on the exit code.
 
@@ -11,6 +12,7 @@ mod interrupt;
 mod opening;
 mod progress;
 mod sampling;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -18,7 +20,7 @@ use clap::{Parser, Subcommand};
 
 /// TensorLogic: language models, and any other program, as equations over named tensors.
 #[derive(Parser, Debug)]
-#[command(name = "tl", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "tl", version, propagate_version = true, max_term_width = 100, after_help = failure::CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

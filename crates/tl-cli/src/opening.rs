@@ -1,6 +1,8 @@
-//! How a command finds and opens its model.
+//! How a command finds and opens its model and its program.
+//!
+//! Invariant: what is odd about a model is said once, on standard error, and a download shows its progress on a terminal alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,10 +10,11 @@ use clap::Args;
 use tensorlogic::{DiskLoader, Engine, Generator, GeneratorOptions, Model, Program};
 use tl_formats::gguf::OpenOptions;
 use tl_llm::catalogue::{Catalogue, Entry};
-use tl_llm::download::{FetchOptions, Spec, fetch};
+use tl_llm::download::{FetchOptions, Spec, entry_of, fetch};
 
 use crate::failure::{Failure, Outcome};
 use crate::progress::Bar;
+use crate::terminal::remark;
 
 /// How a model is opened.
 #[derive(Args, Debug, Clone, Default)]
@@ -57,14 +60,16 @@ pub fn find(spec: &str) -> Outcome<Found> {
     let options = FetchOptions::from_env()?;
     let fetched = fetch(&spec, &options, &mut |progress| bar.show(progress));
     bar.finish();
-    Ok(Found { path: fetched?, entry: spec.entry() })
+    let path = fetched?;
+    let entry = entry_of(&spec, &path);
+    Ok(Found { path, entry })
 }
 
 /// The model of a file, its warnings printed.
 pub fn open_model(found: &Found, args: &OpenArgs) -> Outcome<Arc<Model>> {
     let model = Model::open_with(&found.path, OpenOptions { map: !args.no_mmap })?;
     for warning in model.warnings() {
-        eprintln!("warning: {warning}");
+        remark(format_args!("warning: {warning}"));
     }
     Ok(Arc::new(model))
 }
@@ -80,6 +85,9 @@ pub fn open(spec: &str, args: &OpenArgs, threads: Option<usize>) -> Outcome<Open
     let began = Instant::now();
     let model = open_model(&found, args)?;
     let generator = generator(&engine(threads), model, args)?;
+    for warning in generator.warnings() {
+        remark(format_args!("warning: {warning}"));
+    }
     Ok(Opened { generator, entry: found.entry, load_seconds: began.elapsed().as_secs_f64() })
 }
 
@@ -95,7 +103,7 @@ fn generator(engine: &Engine, model: Arc<Model>, args: &OpenArgs) -> Outcome<Gen
 }
 
 /// Where a program's files come from, and its name there: files of its project, or any.
-pub fn loader(file: &std::path::Path, unrestricted: bool) -> Outcome<(DiskLoader, String)> {
+pub fn loader(file: &Path, unrestricted: bool) -> Outcome<(DiskLoader, String)> {
     if unrestricted {
         return Ok((DiskLoader::unrestricted("."), file.display().to_string()));
     }
@@ -103,7 +111,7 @@ pub fn loader(file: &std::path::Path, unrestricted: bool) -> Outcome<(DiskLoader
 }
 
 /// A checked program with its statements. What it imports lies in its project.
-pub fn script(path: &std::path::Path) -> Outcome<Program> {
+pub fn script(path: &Path) -> Outcome<Program> {
     let bytes = std::fs::read(path).map_err(|e| Failure::file(path, &e))?;
     let (loader, name) = loader(path, false)?;
     let functions: Vec<&str> = tl_llm::builtins::all().map(|builtin| builtin.name).collect();
@@ -111,7 +119,7 @@ pub fn script(path: &std::path::Path) -> Outcome<Program> {
 }
 
 /// A checked program. What it imports may lie anywhere that the person can read.
-pub fn program(path: &std::path::Path) -> Outcome<Program> {
+pub fn program(path: &Path) -> Outcome<Program> {
     let bytes = std::fs::read(path).map_err(|e| Failure::file(path, &e))?;
     Ok(Program::check_bytes(&path.display().to_string(), &bytes, &DiskLoader::unrestricted(".")))
 }

@@ -1,8 +1,10 @@
-//! The options that choose how the next token is sampled.
+//! The options that choose how the next token is sampled: one table for the commands that sample, and for `/set`.
 
 use clap::Args;
 use tl_llm::catalogue::Entry;
 use tl_llm::sampling::SamplingParams;
+
+use crate::failure::{Failure, Outcome};
 
 /// Sampling: what is not given is what the catalogue recommends for the model, else llama.cpp's default.
 #[derive(Args, Debug, Clone, Default)]
@@ -47,6 +49,11 @@ pub struct SamplingArgs {
 }
 
 impl SamplingArgs {
+    /// Refuses values that no model could be sampled with, before one is opened.
+    pub fn check(&self) -> Outcome {
+        self.params(None).check().map_err(|e| Failure::usage(e.to_string()))
+    }
+
     /// The parameters, starting from what is recommended for the model.
     pub fn params(&self, entry: Option<&Entry>) -> SamplingParams {
         let base = entry.map_or_else(SamplingParams::default, |e| e.sampling.params());

@@ -37,9 +37,7 @@ const TABLE: &[Builtin] = &[
         "logits, t = 0.8",
         Purity::Effect,
         "Draws a token at temperature `t`; 0 takes the most probable.",
-        |context, args| {
-            one_stage(context, &args, |logits, t, rng, c| draw::temperature_sample(logits, t, rng, c), 0.8)
-        },
+        |context, args| one_stage(context, &args, draw::temperature_sample, 0.8),
     ),
     Builtin::new(
         "top_k_sample",
@@ -56,27 +54,21 @@ const TABLE: &[Builtin] = &[
         "logits, p = 0.95",
         Purity::Effect,
         "Draws among the fewest most probable tokens whose probabilities sum to `p`.",
-        |context, args| {
-            one_stage(context, &args, |logits, p, rng, c| draw::top_p_sample(logits, p, rng, c), 0.95)
-        },
+        |context, args| one_stage(context, &args, draw::top_p_sample, 0.95),
     ),
     Builtin::new(
         "min_p_sample",
         "logits, p = 0.05",
         Purity::Effect,
         "Draws among the tokens at least `p` times as probable as the most probable.",
-        |context, args| {
-            one_stage(context, &args, |logits, p, rng, c| draw::min_p_sample(logits, p, rng, c), 0.05)
-        },
+        |context, args| one_stage(context, &args, draw::min_p_sample, 0.05),
     ),
     Builtin::new(
         "typical_sample",
         "logits, p = 0.95",
         Purity::Effect,
         "Draws among the locally typical tokens of mass `p`.",
-        |context, args| {
-            one_stage(context, &args, |logits, p, rng, c| draw::typical_sample(logits, p, rng, c), 0.95)
-        },
+        |context, args| one_stage(context, &args, draw::typical_sample, 0.95),
     ),
     Builtin::new(
         "penalize",

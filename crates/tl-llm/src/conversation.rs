@@ -13,7 +13,7 @@ use tensorlogic::{Generator, Model, Session};
 use tl_formats::chat_template::{ChatTemplate, Message, RenderOptions};
 use tl_formats::tokenizer::{EncodeOptions, Tokenizer};
 
-use crate::generation::{GenerateError, GenerateOptions, Generation, generate};
+use crate::generation::{Finish, GenerateError, GenerateOptions, Generation, generate, prompt_ids};
 
 /// Characters that mark the places of control tokens' texts while the template runs, one for each text: a private plane.
 const MARKS: std::ops::RangeInclusive<char> = '\u{F0000}'..='\u{FFFFD}';
@@ -138,7 +138,8 @@ impl Conversation {
         Ok(ids)
     }
 
-    /// Puts the user's message and the model's answer to the conversation. A failed turn leaves it as it was.
+    /// Puts the user's message and the model's answer to the conversation. A turn that failed, or was cancelled before there was an
+    /// answer, leaves it as it was.
     ///
     /// # Errors
     /// See [`ConversationError`].
@@ -152,8 +153,10 @@ impl Conversation {
         self.messages.push(Message::new("user", text));
         let answered = self.answer(options, cancel, show);
         match &answered {
-            Ok(generation) => self.messages.push(Message::new("assistant", generation.text.clone())),
-            Err(_) => drop(self.messages.pop()),
+            Ok(generation) if generation.finish != Finish::Cancelled || !generation.text.is_empty() => {
+                self.messages.push(Message::new("assistant", generation.text.clone()));
+            }
+            _ => drop(self.messages.pop()),
         }
         answered
     }
@@ -196,7 +199,7 @@ impl Conversation {
         loop {
             let end = rest.find(|c| MARKS.contains(&c)).unwrap_or(rest.len());
             let options = EncodeOptions { parse_special: true, add_special: first };
-            ids.extend(self.tokenizer.encode(&rest[..end], options)?);
+            ids.extend(prompt_ids(&self.tokenizer, &rest[..end], options)?);
             let Some(mark) = rest[end..].chars().next() else { return Ok(ids) };
             let number = (mark as u32 - *MARKS.start() as u32) as usize;
             if let Some(text) = marked.get(number) {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tensorlogic::Session;
-use tl_formats::tokenizer::{DecodeOptions, Tokenizer};
+use tl_formats::tokenizer::{DecodeOptions, EncodeError, EncodeOptions, Tokenizer};
 
 use crate::sampling::{ParamError, SampleError, Sampler, SamplingParams, StopMatcher};
 
@@ -65,6 +65,14 @@ pub struct Generation {
     pub seed: u64,
 }
 
+impl Generation {
+    /// That of a prompt that was cancelled before it was fed.
+    fn cancelled(seed: u64) -> Self {
+        let (ids, text, finish) = (Vec::new(), String::new(), Finish::Cancelled);
+        Self { ids, text, finish, prefill: Timing::default(), decode: Timing::default(), seed }
+    }
+}
+
 /// A number of tokens and a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Timing {
@@ -99,6 +107,23 @@ pub enum GenerateError {
     EmptyPrompt,
 }
 
+/// The ids of a text that is to be continued: as the tokenizer encodes it, without the tokens that a file asks for at the end of a
+/// text, for this one has not ended.
+///
+/// # Errors
+/// When the text can't be encoded.
+pub fn prompt_ids(
+    tokenizer: &Tokenizer,
+    text: &str,
+    options: EncodeOptions,
+) -> Result<Vec<u32>, EncodeError> {
+    let mut ids = tokenizer.encode(text, options)?;
+    if options.add_special {
+        ids.truncate(ids.len() - tokenizer.suffix().len());
+    }
+    Ok(ids)
+}
+
 /// Continues a prompt: makes the session's sequence `prompt`, then samples. `see` is shown the logits of the first new position, shape
 /// `[vocabulary]`; every piece of text is given to `show` as soon as it can be shown. Setting `cancel` ends the generation at the next
 /// token. Without a tokenizer there is no text, and no token ends it.
@@ -122,11 +147,12 @@ pub fn generate(
     let decoding = DecodeOptions { special: options.show_special, from_start: false };
     let mut decoder = tokenizer.map(|t| (t, t.decoder(decoding)));
     let ends = |id| !options.ignore_end && tokenizer.is_some_and(|t| t.is_end_of_generation(id));
-    let room =
-        session.generator().context_limit().map_or(usize::MAX, |limit| limit.saturating_sub(prompt.len()));
+    let room = room_after(session, prompt)?;
     let limit = options.max_tokens.unwrap_or(usize::MAX);
     let (mut ids, mut text) = (Vec::with_capacity(limit.min(room).min(4096)), String::with_capacity(4096));
-    let prefill = feed_prompt(session, prompt, cancel)?;
+    let Some(prefill) = feed_prompt(session, prompt, cancel)? else {
+        return Ok(Generation::cancelled(sampler.seed()));
+    };
     prompt.iter().for_each(|&id| sampler.accept(id));
     see(session.logits());
     session.reserve(limit.min(room).min(1024))?;
@@ -171,19 +197,31 @@ pub fn generate(
     Ok(Generation { ids, text, finish, prefill, decode, seed: sampler.seed() })
 }
 
-/// Makes the session's sequence the prompt, piece by piece so that it can be cancelled.
-fn feed_prompt(session: &mut Session, prompt: &[u32], cancel: &AtomicBool) -> Result<Timing, GenerateError> {
+/// How many tokens the context has left after the prompt. A prompt that is too long is refused before any of it is fed.
+fn room_after(session: &Session, prompt: &[u32]) -> Result<usize, tensorlogic::Error> {
+    let Some(limit) = session.generator().context_limit() else { return Ok(usize::MAX) };
+    limit.checked_sub(prompt.len()).ok_or(tensorlogic::Error::Context { limit, asked: prompt.len() })
+}
+
+/// Makes the session's sequence the prompt, piece by piece so that it can be cancelled; `None` if it was.
+fn feed_prompt(
+    session: &mut Session,
+    prompt: &[u32],
+    cancel: &AtomicBool,
+) -> Result<Option<Timing>, GenerateError> {
     let began = Instant::now();
-    let before = session.tokens().iter().zip(prompt).take_while(|(a, b)| a == b).count();
+    let shared = session.tokens().iter().zip(prompt).take_while(|(a, b)| a == b).count();
+    // The last token is fed even if the sequence has it, for the logits after it.
+    let before = shared.min(prompt.len() - 1);
     let mut upto = before;
-    while upto < prompt.len() && !cancel.load(Ordering::Relaxed) {
+    while upto < prompt.len() {
+        if cancel.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         upto = (upto + PROMPT_CHUNK).min(prompt.len());
         session.continue_with(&prompt[..upto])?;
     }
-    if session.logits().is_empty() || session.len() > prompt.len() {
-        session.continue_with(prompt)?;
-    }
-    Ok(Timing { tokens: prompt.len() - before.min(prompt.len() - 1), time: began.elapsed() })
+    Ok(Some(Timing { tokens: prompt.len() - before, time: began.elapsed() }))
 }
 
 /// The log-probability of each token but the first, given those before it, natural logarithm. Nothing is prepended.

@@ -13,4 +13,6 @@ pub mod generation;
 pub mod sampling;
 
 pub use conversation::{Conversation, ConversationError};
-pub use generation::{Finish, GenerateError, GenerateOptions, Generation, Timing, generate, logprobs};
+pub use generation::{
+    Finish, GenerateError, GenerateOptions, Generation, Timing, generate, logprobs, prompt_ids,
+};

@@ -1,6 +1,6 @@
 //! `tl chat`: one answer, or a conversation.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +14,7 @@ use crate::failure::{Failure, Outcome};
 use crate::interrupt;
 use crate::opening::{self, OpenArgs, Opened};
 use crate::sampling::{SETTABLE, SamplingArgs};
+use crate::terminal::{print, remark, stream};
 
 /// The arguments of `tl chat`.
 #[derive(clap::Args, Debug)]
@@ -52,6 +53,7 @@ Ctrl-C stops an answer.";
 
 /// Runs the command.
 pub fn run(args: Args, threads: Option<usize>) -> Outcome {
+    args.sampling.check()?;
     let words = args.words.clone();
     let (model, message) = split_words(&words)?;
     let opened = opening::open(model, &args.open, threads)?;
@@ -81,7 +83,14 @@ fn split_words(words: &[String]) -> Outcome<(&str, Option<&str>)> {
     match words {
         [] => Ok((default, None)),
         [one] if is_model(one) => Ok((one, None)),
-        [one] => Ok((default, Some(one))),
+        [one] => {
+            if let Some(near) = Catalogue::get().suggest(one) {
+                remark(format_args!(
+                    "note: `{one}` names no model, so it is the message; is `{near}` meant?"
+                ));
+            }
+            Ok((default, Some(one)))
+        }
         [model, message] => Ok((model, Some(message))),
         _ => Err(Failure::usage("tl chat takes a model and a message; put the message in quotes")),
     }
@@ -121,29 +130,23 @@ impl Chat {
             ..GenerateOptions::default()
         };
         let cancel = Arc::clone(&self.cancel);
+        let mut written = Ok(());
         let generation = self.conversation.say(message, &options, &cancel, |text| {
-            let mut out = std::io::stdout();
-            if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-                // No one reads any more.
-                cancel.store(true, Ordering::Relaxed);
+            if written.is_ok() {
+                written = stream(text);
+                cancel.fetch_or(written.is_err(), Ordering::Relaxed);
             }
         })?;
         self.cancel.store(false, Ordering::Relaxed);
-        writeln!(std::io::stdout())?;
+        written?;
+        print(format_args!("\n"))?;
         match &generation.finish {
-            Finish::Context => eprintln!("(the context is full; /clear begins again)"),
-            Finish::Cancelled => eprintln!("(stopped)"),
+            Finish::Context => remark(format_args!("(the context is full; /clear begins again)")),
+            Finish::Cancelled => remark(format_args!("(stopped)")),
             _ => {}
         }
         if self.args.stats {
-            let (prefill, decode) = (generation.prefill, generation.decode);
-            eprintln!(
-                "prompt {} tokens, {:.1} tokens/s; answer {} tokens, {:.1} tokens/s",
-                prefill.tokens,
-                prefill.rate(),
-                generation.ids.len(),
-                decode.rate()
-            );
+            remark(format_args!("{}", stats(&generation)));
         }
         Ok(generation)
     }
@@ -151,13 +154,17 @@ impl Chat {
     /// A conversation on a terminal.
     fn converse(&mut self) -> Outcome {
         let mut editor = rustyline::DefaultEditor::new().map_err(|e| std::io::Error::other(e.to_string()))?;
-        eprintln!("{}: /help for help, Ctrl-D to leave", self.opened.generator.model().name());
+        let model = self.opened.generator.model();
+        remark(format_args!("{}: /help for help, Ctrl-D to leave", model.name()));
         loop {
             match editor.readline("> ") {
                 Ok(line) => {
                     let _ = editor.add_history_entry(&line);
-                    if let Next::Quit = self.line(&line) {
-                        return Ok(());
+                    match self.line(&line) {
+                        Ok(Next::Quit) => return Ok(()),
+                        Err(failure) if failure.is_closed_pipe() => return Err(failure),
+                        Err(failure) => failure.tell(),
+                        Ok(Next::Go) => {}
                     }
                 }
                 Err(ReadlineError::Interrupted) => {}
@@ -167,42 +174,50 @@ impl Chat {
         }
     }
 
-    /// A conversation whose lines come from a pipe.
+    /// A conversation whose lines come from a pipe. A line that fails is told and the rest goes on, but the command has failed.
     fn read_lines(&mut self) -> Outcome {
+        let mut done = Ok(());
         for line in std::io::stdin().lock().lines() {
-            if let Next::Quit = self.line(&line?) {
-                break;
+            let line = line.map_err(|error| match error.kind() {
+                ErrorKind::InvalidData => Failure::data("standard input is not UTF-8"),
+                _ => error.into(),
+            })?;
+            match self.line(&line) {
+                Ok(Next::Go) => {}
+                Ok(Next::Quit) => break,
+                Err(failure) if failure.is_closed_pipe() => return Err(failure),
+                Err(failure) => {
+                    failure.tell();
+                    done = done.and(Err(failure.told()));
+                }
             }
         }
-        Ok(())
+        done
     }
 
-    /// A line of a conversation: a command, or something to say. What goes wrong is told, and the conversation goes on.
-    fn line(&mut self, line: &str) -> Next {
+    /// A line of a conversation: a command, or something to say.
+    fn line(&mut self, line: &str) -> Outcome<Next> {
         let line = line.trim();
-        let done = match line
-            .strip_prefix('/')
-            .map(|rest| rest.split_once(char::is_whitespace).unwrap_or((rest, "")))
-        {
-            None if line.is_empty() => Ok(()),
-            None => self.say(line).map(drop),
-            Some(("quit" | "exit", _)) => return Next::Quit,
-            Some((command, rest)) => self.command(command, rest.trim()),
-        };
-        if let Err(failure) = done {
-            failure.report();
+        match line.strip_prefix('/').map(|rest| rest.split_once(char::is_whitespace).unwrap_or((rest, ""))) {
+            None if line.is_empty() => {}
+            None => _ = self.say(line)?,
+            Some(("quit" | "exit", _)) => return Ok(Next::Quit),
+            Some((command, rest)) => self.command(command, rest.trim())?,
         }
-        Next::Go
+        Ok(Next::Go)
     }
 
     fn command(&mut self, command: &str, rest: &str) -> Outcome {
         match command {
-            "help" => println!("{HELP}\n{SETTABLE}"),
-            "set" => self.set(rest)?,
+            "help" => return print(format_args!("{HELP}\n{SETTABLE}\n")),
+            "set" => return self.set(rest),
+            "save" | "load" if rest.is_empty() => {
+                return Err(Failure::usage(format!("write /{command} FILE")));
+            }
+            "save" => return self.save(Path::new(rest)),
+            "load" => return self.load(Path::new(rest)),
             "system" => self.conversation.set_system(rest),
             "clear" => self.conversation.clear(),
-            "save" => self.save(Path::new(rest))?,
-            "load" => self.load(Path::new(rest))?,
             other => return Err(Failure::usage(format!("there is no command /{other}; /help lists them"))),
         }
         Ok(())
@@ -228,12 +243,14 @@ impl Chat {
     }
 
     fn save(&self, path: &Path) -> Outcome {
-        let text = serde_json::to_string_pretty(self.conversation.messages())?;
+        let messages = self.conversation.messages();
+        let text = serde_json::to_string_pretty(messages).map_err(|e| Failure::data(e.to_string()))?;
         // Written beside it and renamed: a failure leaves the old file.
-        let part = path.with_extension("part");
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
         let written = std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path));
         written.map_err(|e| Failure::file(path, &e))?;
-        eprintln!("saved {} messages to {}", self.conversation.messages().len(), path.display());
+        remark(format_args!("saved {} messages to {}", messages.len(), path.display()));
         Ok(())
     }
 
@@ -241,8 +258,19 @@ impl Chat {
         let text = std::fs::read_to_string(path).map_err(|e| Failure::file(path, &e))?;
         let messages: Vec<Message> =
             serde_json::from_str(&text).map_err(|e| Failure::data(format!("{}: {e}", path.display())))?;
-        eprintln!("loaded {} messages from {}", messages.len(), path.display());
+        remark(format_args!("loaded {} messages from {}", messages.len(), path.display()));
         self.conversation.set_messages(messages);
         Ok(())
     }
+}
+
+/// The speed of prompt and answer.
+fn stats(generation: &Generation) -> String {
+    let (prefill, decode) = (generation.prefill, generation.decode);
+    let (read, written) = (prefill.tokens, generation.ids.len());
+    format!(
+        "prompt {read} tokens, {:.1} tokens/s; answer {written} tokens, {:.1} tokens/s",
+        prefill.rate(),
+        decode.rate()
+    )
 }

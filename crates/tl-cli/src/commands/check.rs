@@ -1,6 +1,6 @@
 //! `tl check`: every finding about a program.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use tensorlogic::{Diagnostics, Engine, Error, Generator, GeneratorOptions};
 use super::print_json;
 use crate::failure::{Failure, Outcome};
 use crate::opening::{self, OpenArgs};
+use crate::terminal::{color, print};
 
 /// The arguments of `tl check`.
 #[derive(clap::Args, Debug)]
@@ -45,9 +46,9 @@ pub fn run(args: Args) -> Outcome {
     if args.json {
         print_json(&to_json(&findings))?;
     } else {
-        eprint!("{}", findings.render(io::stderr().is_terminal()));
+        let _ = io::stderr().write_all(findings.render(color()).as_bytes());
         if findings.list.is_empty() {
-            println!("{}: nothing to report", args.file.display());
+            print(format_args!("{}: nothing to report\n", args.file.display()))?;
         }
     }
     if findings.has_errors() { Err(Failure::found()) } else { Ok(()) }
@@ -67,6 +68,8 @@ fn to_json(findings: &Diagnostics) -> Value {
             "severity": if d.is_error() { "error" } else { "warning" },
             "message": d.message,
             "labels": d.labels.iter().map(label).collect::<Vec<_>>(),
+            "notes": d.notes,
+            "helps": d.helps,
         })
     };
     findings.list.iter().map(finding).collect()

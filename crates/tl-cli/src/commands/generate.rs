@@ -1,17 +1,19 @@
 //! `tl generate`: continues a text or a list of token ids, as they are, without a chat template.
 
-use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde_json::json;
 use tl_formats::tokenizer::{EncodeOptions, Tokenizer};
 use tl_llm::sampling::builtins::top_k_values;
-use tl_llm::{Finish, GenerateOptions, Generation, generate};
+use tl_llm::{Finish, GenerateError, GenerateOptions, Generation, generate, prompt_ids};
 
 use super::print_json;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt;
 use crate::opening::{self, OpenArgs, Opened};
 use crate::sampling::SamplingArgs;
+use crate::terminal::{print, stream};
 
 /// The arguments of `tl generate`.
 #[derive(clap::Args, Debug)]
@@ -28,7 +30,7 @@ pub struct Args {
     #[arg(short = 'n', long = "max-tokens", value_name = "N", default_value_t = 128)]
     max_tokens: usize,
     /// Go on after tokens that end a text.
-    #[arg(long, visible_alias = "ignore-eos")]
+    #[arg(long = "ignore-eos", visible_alias = "ignore-end")]
     ignore_end: bool,
     /// The text of special tokens in the prompt stands for them.
     #[arg(long)]
@@ -50,15 +52,16 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args, threads: Option<usize>) -> Outcome {
+    args.sampling.check()?;
     let opened = opening::open(&args.model, &args.open, threads)?;
     let tokenizer = match opened.generator.model().tokenizer() {
-        Ok(tokenizer) => Some(std::sync::Arc::clone(tokenizer)),
+        Ok(tokenizer) => Some(Arc::clone(tokenizer)),
         // A file without a vocabulary can still continue ids.
         Err(_) if args.ids.is_some() => None,
         Err(error) => return Err(error.into()),
     };
-    let prompt = prompt(&args, tokenizer.as_deref())?;
-    let mut session = opened.generator.session();
+    let tokenizer = tokenizer.as_deref();
+    let prompt = prompt(&args, tokenizer)?;
     let options = GenerateOptions {
         max_tokens: Some(args.max_tokens),
         sampling: args.sampling.params(opened.entry),
@@ -67,41 +70,35 @@ pub fn run(args: Args, threads: Option<usize>) -> Outcome {
         show_special: false,
     };
     let cancel = interrupt::flag();
-    let mut top = Vec::new();
-    let generation = generate(
-        &mut session,
-        tokenizer.as_deref(),
-        &prompt,
-        &options,
-        &cancel,
-        |logits| {
-            if args.top_logits > 0 {
-                top = top_k_values(logits, args.top_logits).unwrap_or_default();
-            }
-        },
-        |text| {
-            if !args.json {
-                let mut out = std::io::stdout();
-                let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-            }
-        },
-    )?;
+    let (mut top, mut written) = (Ok(Vec::new()), Ok(()));
+    let see = |logits: &[f32]| top = top_k_values(logits, args.top_logits);
+    let show = |text: &str| {
+        if !args.json && written.is_ok() {
+            written = stream(text);
+            cancel.fetch_or(written.is_err(), Ordering::Relaxed);
+        }
+    };
+    let generation =
+        generate(&mut opened.generator.session(), tokenizer, &prompt, &options, &cancel, see, show)?;
+    written?;
+    let top = top.map_err(GenerateError::from)?;
     if args.json {
-        return print_json(&report(&generation, &prompt, &top, &opened));
-    }
-    let mut out = std::io::stdout().lock();
-    match &tokenizer {
-        Some(_) => writeln!(out)?,
-        None => writeln!(out, "{}", generation.ids.iter().map(u32::to_string).collect::<Vec<_>>().join(","))?,
-    }
-    for (id, value) in top {
-        writeln!(
-            out,
-            "{id:>8} {value:>12.5}  {}",
-            tokenizer.as_ref().map_or_else(String::new, |t| t.token_display(id))
-        )?;
+        print_json(&report(&generation, &prompt, &top, &opened))?;
+    } else {
+        print_end(&generation, &top, tokenizer)?;
     }
     if generation.finish == Finish::Cancelled { Err(Failure::interrupted()) } else { Ok(()) }
+}
+
+/// What follows the text: the end of its line, and the largest logits. Without a tokenizer there was no text, and the ids stand for it.
+fn print_end(generation: &Generation, top: &[(u32, f32)], tokenizer: Option<&Tokenizer>) -> Outcome {
+    let ids = || generation.ids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+    print(format_args!("{}\n", if tokenizer.is_some() { String::new() } else { ids() }))?;
+    for &(id, value) in top {
+        let token = tokenizer.map_or_else(String::new, |t| t.token_display(id));
+        print(format_args!("{id:>8} {value:>12.5}  {token}\n"))?;
+    }
+    Ok(())
 }
 
 fn prompt(args: &Args, tokenizer: Option<&Tokenizer>) -> Outcome<Vec<u32>> {
@@ -109,7 +106,7 @@ fn prompt(args: &Args, tokenizer: Option<&Tokenizer>) -> Outcome<Vec<u32>> {
         (Some(ids), _, _) => Ok(ids.clone()),
         (None, Some(text), Some(tokenizer)) => {
             let options = EncodeOptions { parse_special: args.special, add_special: !args.no_bos };
-            Ok(tokenizer.encode(text, options)?)
+            Ok(prompt_ids(tokenizer, text, options)?)
         }
         _ => Err(Failure::usage("give --prompt TEXT or --ids 1,2,3")),
     }

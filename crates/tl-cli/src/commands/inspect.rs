@@ -3,11 +3,11 @@
 use std::io::Write;
 
 use serde_json::{Value as Json, json};
-use tl_formats::gguf::{File, OpenOptions, Value};
+use tl_formats::gguf::{File, Value};
 
 use super::print_json;
 use crate::failure::{Failure, Outcome};
-use crate::opening;
+use crate::opening::{self, OpenArgs};
 
 /// The arguments of `tl inspect`.
 #[derive(clap::Args, Debug)]
@@ -30,18 +30,16 @@ const SHOWN: usize = 6;
 
 /// Runs the command. With `--check`, fails if a tensor is not sound.
 pub fn run(args: Args) -> Outcome {
-    let found = opening::find(&args.model)?;
-    let file = File::open_with(&found.path, OpenOptions { map: !args.no_mmap })?;
-    for warning in file.warnings() {
-        eprintln!("warning: {warning}");
-    }
-    let bad = if args.check { check(&file)? } else { Vec::new() };
+    let open = OpenArgs { no_mmap: args.no_mmap, ..OpenArgs::default() };
+    let model = opening::open_model(&opening::find(&args.model)?, &open)?;
+    let bad = args.check.then(|| check(model.file())).transpose()?;
     if args.json {
-        print_json(&describe(&file, args.check.then_some(&bad)))?;
+        let warnings: Vec<String> = model.warnings().iter().map(ToString::to_string).collect();
+        print_json(&describe(model.file(), &warnings, bad.as_deref()))?;
     } else {
-        print_text(&file, args.check.then_some(&bad))?;
+        print_text(model.file(), bad.as_deref())?;
     }
-    if bad.is_empty() { Ok(()) } else { Err(Failure::found()) }
+    if bad.unwrap_or_default().is_empty() { Ok(()) } else { Err(Failure::found()) }
 }
 
 /// A tensor that holds values which are infinite or NaN.
@@ -69,7 +67,7 @@ fn check(file: &File) -> Outcome<Vec<Bad>> {
     Ok(bad)
 }
 
-fn print_text(file: &File, bad: Option<&Vec<Bad>>) -> Outcome {
+fn print_text(file: &File, bad: Option<&[Bad]>) -> Outcome {
     let mut out = std::io::stdout().lock();
     writeln!(out, "GGUF version {}, {} tensors", file.version(), file.tensors().len())?;
     writeln!(out, "\nmetadata")?;
@@ -103,7 +101,7 @@ fn print_text(file: &File, bad: Option<&Vec<Bad>>) -> Outcome {
     Ok(())
 }
 
-fn describe(file: &File, bad: Option<&Vec<Bad>>) -> Json {
+fn describe(file: &File, warnings: &[String], bad: Option<&[Bad]>) -> Json {
     let metadata: serde_json::Map<String, Json> =
         file.metadata().entries().iter().map(|e| (e.key().to_owned(), to_json(e.value()))).collect();
     let tensors: Vec<Json> = file
@@ -111,7 +109,8 @@ fn describe(file: &File, bad: Option<&Vec<Bad>>) -> Json {
         .iter()
         .map(|t| json!({ "name": t.name(), "dtype": t.dtype().name(), "ne": t.ne(), "bytes": t.byte_len(), "offset": t.offset() }))
         .collect();
-    let mut report = json!({ "version": file.version(), "metadata": metadata, "tensors": tensors });
+    let mut report =
+        json!({ "version": file.version(), "metadata": metadata, "tensors": tensors, "warnings": warnings });
     if let Some(bad) = bad {
         let found: Vec<Json> = bad
             .iter()

@@ -10,16 +10,12 @@ pub mod pull;
 pub mod run;
 pub mod tokenize;
 
-use std::io::{self, Write};
-
 use serde_json::Value;
 
 use crate::failure::Outcome;
+use crate::terminal::print;
 
-/// Prints one JSON object on a line.
+/// Prints one JSON value on a line.
 fn print_json(value: &Value) -> Outcome {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, value)?;
-    writeln!(out)?;
-    Ok(())
+    print(format_args!("{value}\n"))
 }

@@ -9,6 +9,7 @@ use tl_llm::logprobs;
 use super::print_json;
 use crate::failure::{Failure, Outcome};
 use crate::opening::{self, OpenArgs};
+use crate::terminal::print;
 
 /// The arguments of `tl perplexity`.
 #[derive(clap::Args, Debug)]
@@ -45,6 +46,5 @@ pub fn run(args: Args, threads: Option<usize>) -> Outcome {
     if args.json {
         return print_json(&json!({ "mean_nll": mean, "logprobs": values }));
     }
-    println!("tokens {}  mean nll {mean:.6}  perplexity {:.4}", values.len(), mean.exp());
-    Ok(())
+    print(format_args!("tokens {}  mean nll {mean:.6}  perplexity {:.4}\n", values.len(), mean.exp()))
 }

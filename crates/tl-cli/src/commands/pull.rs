@@ -4,6 +4,7 @@ use tl_llm::catalogue::Catalogue;
 
 use crate::failure::Outcome;
 use crate::opening;
+use crate::terminal::print;
 
 /// The arguments of `tl pull`.
 #[derive(clap::Args, Debug)]
@@ -19,11 +20,10 @@ pub struct Args {
 pub fn run(args: Args) -> Outcome {
     if args.list {
         for entry in &Catalogue::get().models {
-            println!("{:<20} {}", entry.name, entry.title);
+            print(format_args!("{:<20} {}\n", entry.name, entry.title))?;
         }
         return Ok(());
     }
     let found = opening::find(args.model.as_deref().unwrap_or_else(|| opening::default_name()))?;
-    println!("{}", found.path.display());
-    Ok(())
+    print(format_args!("{}\n", found.path.display()))
 }

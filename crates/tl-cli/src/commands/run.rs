@@ -1,6 +1,6 @@
 //! `tl run`: runs a program.
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, ErrorKind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,6 +10,7 @@ use tensorlogic::Interpreter;
 use tensorlogic::interpreter::Host;
 
 use crate::failure::{Failure, Outcome};
+use crate::terminal::{remark, stream};
 use crate::{interrupt, opening};
 
 /// The arguments of `tl run`.
@@ -51,10 +52,9 @@ struct Terminal {
 
 impl Host for Terminal {
     fn print(&mut self, text: &str) {
-        let mut out = std::io::stdout();
-        if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-            // No one reads any more.
-            std::process::exit(0);
+        if let Err(error) = stream(text) {
+            // A script has no one left to print to: that ends it, and is an error only where it is not a reader that went away.
+            std::process::exit(if error.kind() == ErrorKind::BrokenPipe { 0 } else { 74 });
         }
     }
 
@@ -76,7 +76,7 @@ impl Host for Terminal {
     }
 
     fn warn(&mut self, text: &str) {
-        eprintln!("{text}");
+        remark(format_args!("{text}"));
     }
 
     fn interrupt(&self) -> Option<Arc<AtomicBool>> {

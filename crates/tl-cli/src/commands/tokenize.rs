@@ -8,6 +8,7 @@ use tl_formats::tokenizer::EncodeOptions;
 use super::print_json;
 use crate::failure::{Failure, Outcome};
 use crate::opening::{self, OpenArgs};
+use crate::terminal::remark;
 
 /// The arguments of `tl tokenize`.
 #[derive(clap::Args, Debug)]
@@ -41,7 +42,8 @@ pub fn run(args: Args) -> Outcome {
     let options = EncodeOptions { parse_special: !args.no_special, add_special: args.add_bos };
     let encoding = tokenizer.encode_counted(&text, options)?;
     if encoding.lost_bytes > 0 {
-        eprintln!("warning: no token of the vocabulary stands for {} bytes of the text", encoding.lost_bytes);
+        let lost = encoding.lost_bytes;
+        remark(format_args!("warning: no token of the vocabulary stands for {lost} bytes of the text"));
     }
     if args.json {
         return print_json(&json!(encoding.ids));

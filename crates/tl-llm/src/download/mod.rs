@@ -25,7 +25,7 @@ mod wheel;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::catalogue::{Entry, WheelSource};
+use crate::catalogue::{Catalogue, Entry, WheelSource};
 use cache::Expected;
 pub use error::{Attempt, Failure, FetchError};
 pub use options::{FetchOptions, Timeouts, Token};
@@ -63,6 +63,20 @@ pub fn fetch(spec: &Spec, options: &FetchOptions, report: Report) -> Result<Path
             Ok(first.expect("a set has a first file"))
         }
     }
+}
+
+/// The catalogue's entry of a model's file: that of its name, if the file is as long as the entry says, else that of its content, for a
+/// person may have given it another name. A file is read for that only if some entry is as long.
+pub fn entry_of(spec: &Spec, path: &Path) -> Option<&'static Entry> {
+    let length = fs::metadata(path).ok()?.len();
+    if let Some(entry) = spec.entry().filter(|entry| entry.size.is_none_or(|size| size == length)) {
+        return Some(entry);
+    }
+    let catalogue = Catalogue::get();
+    if !catalogue.models.iter().any(|entry| entry.size == Some(length)) {
+        return None;
+    }
+    catalogue.find_by_sha256(&cache::hash_file(path, &mut |_| {}).ok()?)
 }
 
 /// One file to be fetched.
