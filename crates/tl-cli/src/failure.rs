@@ -73,7 +73,8 @@ impl Failure {
     /// Prints the message to standard error.
     pub fn tell(&self) {
         if !self.message.is_empty() {
-            let already_headed = self.message.starts_with("error");
+            // Findings about a program say themselves what they are.
+            let already_headed = ["error", "warning"].iter().any(|head| self.message.starts_with(head));
             let head = if already_headed { "" } else { "error: " };
             remark(format_args!("{head}{}", self.message.trim_end()));
         }

@@ -21,7 +21,7 @@ pub struct Args {
     /// A model: a name of the catalogue, a file, or hf:OWNER/REPO/FILE.gguf.
     model: String,
     /// The text to continue.
-    #[arg(long, value_name = "TEXT", conflicts_with = "ids", required_unless_present = "ids")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "ids")]
     prompt: Option<String>,
     /// The token ids to continue, separated by commas.
     #[arg(long, value_name = "1,2,3", value_delimiter = ',')]
@@ -52,6 +52,9 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args, threads: Option<usize>) -> Outcome {
+    if args.prompt.is_none() && args.ids.is_none() {
+        return Err(Failure::usage("there is nothing to continue; give --prompt TEXT or --ids 1,2,3"));
+    }
     args.sampling.check()?;
     let opened = opening::open(&args.model, &args.open, threads)?;
     let tokenizer = match opened.generator.model().tokenizer() {
@@ -101,14 +104,14 @@ fn print_end(generation: &Generation, top: &[(u32, f32)], tokenizer: Option<&Tok
     Ok(())
 }
 
+/// The ids that are given, or those of the text; without either there are none.
 fn prompt(args: &Args, tokenizer: Option<&Tokenizer>) -> Outcome<Vec<u32>> {
-    match (&args.ids, &args.prompt, tokenizer) {
-        (Some(ids), _, _) => Ok(ids.clone()),
-        (None, Some(text), Some(tokenizer)) => {
+    match (&args.prompt, tokenizer) {
+        (Some(text), Some(tokenizer)) => {
             let options = EncodeOptions { parse_special: args.special, add_special: !args.no_bos };
             Ok(prompt_ids(tokenizer, text, options)?)
         }
-        _ => Err(Failure::usage("give --prompt TEXT or --ids 1,2,3")),
+        _ => Ok(args.ids.clone().unwrap_or_default()),
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Args {
     /// Print control characters in texts as they are.
     #[arg(long)]
     raw: bool,
-    /// What the program sees as `args`.
+    /// What the program sees as `args()`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
