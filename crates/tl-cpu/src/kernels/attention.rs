@@ -1,4 +1,4 @@
-//! Attention of some rows' queries over stored keys and values, of one head.
+//! Attention of some rows' queries over stored keys and values, of one head or of several.
 //!
 //! Positions are taken in chunks of [`CHUNK`], cut at fixed places, and each chunk gives for each query
 //!
@@ -10,7 +10,8 @@
 //! `a / l`. What a chunk gives, and the order of joining, depends on the row's own position only: any number of rows, of threads and
 //! of chunks at a time gives the same bits.
 //!
-//! Within a chunk, eight positions at a time are taken for all queries, so that keys and values come from the first cache.
+//! Within a chunk, eight positions at a time are taken for all queries, so that keys and values come from the first cache. Few rows
+//! are bound by memory and take all heads together: then a page is read from its beginning to its end.
 
 #![expect(unsafe_code, reason = "stores and buffers are addressed through pointers")]
 
@@ -21,33 +22,31 @@ use tl_exec::state::Store;
 
 use super::math;
 use super::reduce::{exp_below, largest};
-use super::rows::{BLOCK, accumulate_row, dots};
+use super::rows::{BLOCK, accumulate_row, dots_of_row};
 use super::tape::{Buffers, Place, Registers, RunTape, Window};
 use crate::aligned::Aligned;
 use crate::simd::{LANES, Simd, SimdFn};
 
 /// Positions that are taken together.
-pub(crate) const CHUNK: usize = 128;
+pub(crate) const CHUNK: usize = 64;
 /// Scores of a query: a chunk, and room for the rest of its last vector.
 const SCORES: usize = CHUNK + LANES;
-/// How many positions ahead memory is asked for rows: a head's part of them lies too far apart for the processor to foresee.
-const AHEAD: usize = 3 * BLOCK;
 
-/// What the queries of one head over one range of positions give.
+/// What the queries of some heads over one range of positions give.
 pub(crate) struct Attend<'a> {
     pub attention: &'a Attention,
     pub buffers: Buffers<'a>,
     /// The rows, as they are counted in the buffers, and the position of the first.
     pub rows: Range<usize>,
     pub position: usize,
-    pub head: usize,
+    pub heads: Range<usize>,
     /// The chunks that are looked at, counted from position 0.
     pub chunks: Range<usize>,
     pub keys: &'a Store,
     pub values: &'a Store,
     pub window: &'a Window,
     pub memory: &'a mut Memory,
-    /// Where the results go: to the output, or to this place as `[row][query]` partial results.
+    /// Where the results go: to the output, or to this place as `[row][head][query]` partial results.
     pub partial: Option<*mut f32>,
 }
 
@@ -67,9 +66,8 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Makes room for so many rows of the attention's queries.
-    pub fn reserve(&mut self, attention: &Attention, rows: usize) {
-        let queries = rows * attention.queries;
+    /// Makes room for so many queries at a time.
+    pub fn reserve(&mut self, attention: &Attention, queries: usize) {
         let widest = padded(attention.key_width).max(padded(attention.value_width));
         self.queries.grow(queries * padded(attention.key_width));
         self.scores.grow(queries * SCORES);
@@ -113,7 +111,7 @@ impl SimdFn for Attend<'_> {
 
     #[inline(always)]
     fn call<S: Simd>(mut self, s: S) {
-        let queries = self.rows.len() * self.attention.queries;
+        let queries = self.queries();
         let len = partial_len(self.attention);
         // SAFETY: The executor made room for these rows, and the plan's accesses stay inside of their buffers.
         unsafe {
@@ -124,14 +122,7 @@ impl SimdFn for Attend<'_> {
             }
             for chunk in self.chunks.clone() {
                 let chunk = chunk * CHUNK..(chunk + 1) * CHUNK;
-                let first = self.union(&chunk).start / BLOCK * BLOCK;
-                for block in 0..AHEAD / BLOCK {
-                    self.ask_for_keys(s, first + block * BLOCK);
-                }
                 self.score(s, chunk.clone());
-                for block in 0..AHEAD / BLOCK {
-                    self.ask_for_values(s, first + block * BLOCK);
-                }
                 self.weigh(s, chunk.clone());
                 self.add_values(s, chunk.clone());
                 for query in 0..queries {
@@ -148,9 +139,23 @@ impl SimdFn for Attend<'_> {
 }
 
 impl Attend<'_> {
+    /// How many queries there are in all.
+    fn queries(&self) -> usize {
+        self.rows.len() * self.heads.len() * self.attention.queries
+    }
+
+    /// The row, head and query of that number.
     fn at(&self, query: usize) -> [usize; 3] {
-        let per_row = self.attention.queries;
-        [self.rows.start + query / per_row, self.head, query % per_row]
+        let (row_and_head, query) = (query / self.attention.queries, query % self.attention.queries);
+        let (row, head) = (row_and_head / self.heads.len(), row_and_head % self.heads.len());
+        [self.rows.start + row, self.heads.start + head, query]
+    }
+
+    /// The numbers of the queries of a row and head, both counted from the first.
+    #[inline(always)]
+    fn queries_of(&self, row: usize, head: usize) -> Range<usize> {
+        let first = (row * self.heads.len() + head) * self.attention.queries;
+        first..first + self.attention.queries
     }
 
     /// The part of the chunk that the queries of a row read.
@@ -165,7 +170,7 @@ impl Attend<'_> {
         let width = self.attention.key_width;
         let access = &self.attention.query;
         let step = self.window.step(access.inner);
-        for query in 0..self.rows.len() * self.attention.queries {
+        for query in 0..self.queries() {
             let from = self.buffers.start(access.buffer).wrapping_add(self.window.element(
                 access,
                 &self.at(query),
@@ -178,26 +183,6 @@ impl Attend<'_> {
                 *to = unsafe { *from.wrapping_add(c * step) };
             }
         }
-    }
-
-    /// Asks for the keys of a block.
-    #[inline(always)]
-    fn ask_for_keys<S: Simd>(&self, s: S, block: usize) {
-        let keys = &self.attention.key;
-        ask_for(s, self.keys, block, self.head * keys.head_stride, self.attention.key_width * keys.stride);
-    }
-
-    /// Asks for the values of a block.
-    #[inline(always)]
-    fn ask_for_values<S: Simd>(&self, s: S, block: usize) {
-        let values = &self.attention.value;
-        ask_for(
-            s,
-            self.values,
-            block,
-            self.head * values.head_stride,
-            self.attention.value_width * values.stride,
-        );
     }
 
     /// The positions that at least one query reads.
@@ -214,30 +199,25 @@ impl Attend<'_> {
         let mut block = all.start / BLOCK * BLOCK;
         while block < all.end {
             let part = block.max(all.start)..all.end.min(block + BLOCK);
-            self.ask_for_keys(s, block + AHEAD);
-            let (keys, stride) = rows(
-                self.keys,
-                part.clone(),
-                self.head * self.attention.key.head_stride,
-                self.attention.key.stride,
-                self.attention.key_width,
-                &mut self.memory.rows,
-            );
-            for row in 0..self.rows.len() {
-                let own = self.part(row, &chunk);
-                if own.start >= part.end || own.end <= part.start {
-                    continue;
-                }
-                for query in row * self.attention.queries..(row + 1) * self.attention.queries {
-                    let q = self.memory.queries[query * vectors * LANES..].as_ptr();
-                    let to = self.memory.scores[query * SCORES + part.start - chunk.start..].as_mut_ptr();
-                    // SAFETY: The rows of `part` stand at `keys`, and the scores have room for them.
-                    unsafe {
-                        match vectors {
-                            4 => dots::<S, 4>(s, q, keys, stride, 4, part.len(), to),
-                            8 => dots::<S, 8>(s, q, keys, stride, 8, part.len(), to),
-                            _ => dots::<S, 0>(s, q, keys, stride, vectors, part.len(), to),
-                        }
+            for head in 0..self.heads.len() {
+                let (keys, stride) = rows(
+                    self.keys,
+                    part.clone(),
+                    (self.heads.start + head) * self.attention.key.head_stride,
+                    self.attention.key.stride,
+                    self.attention.key_width,
+                    &mut self.memory.rows,
+                );
+                for row in 0..self.rows.len() {
+                    let own = self.part(row, &chunk);
+                    if own.start >= part.end || own.end <= part.start {
+                        continue;
+                    }
+                    for query in self.queries_of(row, head) {
+                        let q = self.memory.queries[query * vectors * LANES..].as_ptr();
+                        let to = self.memory.scores[query * SCORES + part.start - chunk.start..].as_mut_ptr();
+                        // SAFETY: The rows of `part` stand at `keys`, and the scores have room for them.
+                        unsafe { dots_of_row(s, q, keys, stride, vectors, part.len(), to) };
                     }
                 }
             }
@@ -249,8 +229,8 @@ impl Attend<'_> {
     #[inline(always)]
     unsafe fn weigh<S: Simd>(&mut self, s: S, chunk: Range<usize>) {
         let len = partial_len(self.attention);
-        for query in 0..self.rows.len() * self.attention.queries {
-            let part = self.part(query / self.attention.queries, &chunk);
+        for query in 0..self.queries() {
+            let part = self.part(query / (self.heads.len() * self.attention.queries), &chunk);
             let scores = self.memory.scores[query * SCORES + part.start - chunk.start..].as_mut_ptr();
             let mut from = scores.cast_const();
             if let (Some(map), false) = (&self.attention.map, part.is_empty()) {
@@ -292,34 +272,34 @@ impl Attend<'_> {
         let all = self.union(&chunk);
         let width = padded(self.attention.value_width);
         let len = partial_len(self.attention);
-        let queries = self.rows.len() * self.attention.queries;
-        for query in 0..queries {
+        for query in 0..self.queries() {
             self.memory.chunk[query * len..][..width].fill(0.0);
         }
         let mut block = all.start / BLOCK * BLOCK;
         while block < all.end {
             let part = block.max(all.start)..all.end.min(block + BLOCK);
-            self.ask_for_values(s, block + AHEAD);
-            let (values, stride) = rows(
-                self.values,
-                part.clone(),
-                self.head * self.attention.value.head_stride,
-                self.attention.value.stride,
-                self.attention.value_width,
-                &mut self.memory.rows,
-            );
-            for row in 0..self.rows.len() {
-                let own = self.part(row, &chunk);
-                let (start, end) = (own.start.max(part.start), own.end.min(part.end));
-                if start >= end {
-                    continue;
-                }
-                let values = values.wrapping_add((start - part.start) * stride);
-                for query in row * self.attention.queries..(row + 1) * self.attention.queries {
-                    let weights = self.memory.scores[query * SCORES + start - chunk.start..].as_ptr();
-                    let to = self.memory.chunk[query * len..].as_mut_ptr();
-                    // SAFETY: The rows of `part` stand at `values`, the weights of the query's part in its scores.
-                    unsafe { accumulate_row(s, weights, values, stride, end - start, to, width / LANES) };
+            for head in 0..self.heads.len() {
+                let (values, stride) = rows(
+                    self.values,
+                    part.clone(),
+                    (self.heads.start + head) * self.attention.value.head_stride,
+                    self.attention.value.stride,
+                    self.attention.value_width,
+                    &mut self.memory.rows,
+                );
+                for row in 0..self.rows.len() {
+                    let own = self.part(row, &chunk);
+                    let (start, end) = (own.start.max(part.start), own.end.min(part.end));
+                    if start >= end {
+                        continue;
+                    }
+                    let values = values.wrapping_add((start - part.start) * stride);
+                    for query in self.queries_of(row, head) {
+                        let weights = self.memory.scores[query * SCORES + start - chunk.start..].as_ptr();
+                        let to = self.memory.chunk[query * len..].as_mut_ptr();
+                        // SAFETY: The rows of `part` stand at `values`, the weights of the query's part in its scores.
+                        unsafe { accumulate_row(s, weights, values, stride, end - start, to, width / LANES) };
+                    }
                 }
             }
             block += BLOCK;
@@ -329,7 +309,7 @@ impl Attend<'_> {
     /// Writes `a / l` to the output.
     unsafe fn finish(&self) {
         let len = partial_len(self.attention);
-        for query in 0..self.rows.len() * self.attention.queries {
+        for query in 0..self.queries() {
             let total = &self.memory.total[query * len..(query + 1) * len];
             // SAFETY: The access is inside of its buffer.
             unsafe { write_result(self.attention, self.buffers, self.window, &self.at(query), total) };
@@ -394,19 +374,6 @@ pub(crate) fn run_join<S: Simd>(total: &mut [f32], chunk: &[f32]) {
     }
     // SAFETY: The table that this is an entry of was made from a token.
     unsafe { S::assume() }.vectorize(Join(total, chunk));
-}
-
-/// Asks for elements `from..from + len` of the rows of a block, if there are any.
-#[inline(always)]
-fn ask_for<S: Simd>(s: S, store: &Store, block: usize, from: usize, len: usize) {
-    let stored = store.rows_from(block);
-    for row in stored.chunks_exact(store.width().max(1)).take(BLOCK) {
-        let mut at = from;
-        while at < from + len {
-            s.prefetch(row.as_ptr().wrapping_add(at).cast());
-            at += LANES;
-        }
-    }
 }
 
 /// Where the rows of a head at positions `part`, all of one page, stand, as whole vectors: in the store, or copied.

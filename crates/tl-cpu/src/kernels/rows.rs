@@ -7,12 +7,36 @@ use crate::simd::{LANES, Simd};
 /// Positions whose keys or values are used for all queries before the next ones are; a page has a multiple.
 pub(super) const BLOCK: usize = 8;
 
+/// `to[t] = q · k[t]` for `count` ≤ 8 rows of so many vectors.
+///
+/// # Safety
+/// As for [`dots`].
+#[inline(always)]
+pub(super) unsafe fn dots_of_row<S: Simd>(
+    s: S,
+    q: *const f32,
+    keys: *const f32,
+    stride: usize,
+    vectors: usize,
+    count: usize,
+    to: *mut f32,
+) {
+    // SAFETY: The caller vouches for the rows.
+    unsafe {
+        match vectors {
+            4 => dots::<S, 4>(s, q, keys, stride, 4, count, to),
+            8 => dots::<S, 8>(s, q, keys, stride, 8, count, to),
+            _ => dots::<S, 0>(s, q, keys, stride, vectors, count, to),
+        }
+    }
+}
+
 /// `to[t] = q · k[t]` for `count` ≤ 8 rows of `vectors` vectors (`N` of them, if it is not 0).
 ///
 /// # Safety
 /// The pointers are to so many values, and `to` has room for them.
 #[inline(always)]
-pub(super) unsafe fn dots<S: Simd, const N: usize>(
+unsafe fn dots<S: Simd, const N: usize>(
     s: S,
     q: *const f32,
     keys: *const f32,
