@@ -9,6 +9,7 @@
 
 #![cfg(unix)]
 
+#[path = "support/running.rs"]
 mod support;
 
 use std::path::Path;

@@ -144,7 +144,10 @@ impl Planner<'_> {
         self.protos.iter().enumerate().position(|(index, proto)| match &proto.body {
             Body::Product(p) => {
                 let same = p.input == input && p.k == k && proto.rows == rows && proto.group == group;
-                let fits = p.epilogue.is_empty() || p.operands.iter().all(|o| o.n == operand.n);
+                // What follows the products runs through the axes of the first, so all must have the same.
+                let alike =
+                    |o: &Operand| (&o.row_axes, &o.matrix_axes) == (&operand.row_axes, &operand.matrix_axes);
+                let fits = p.epilogue.is_empty() || p.operands.iter().all(alike);
                 same && fits && (index as isize) > after
             }
             _ => false,
