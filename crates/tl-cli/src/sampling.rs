@@ -6,7 +6,7 @@ use tl_llm::sampling::SamplingParams;
 
 use crate::failure::{Failure, Outcome};
 
-/// Sampling: what is not given is what the catalogue recommends for the model, else llama.cpp's default.
+/// Sampling: what is not given is what the catalogue recommends for the model, else the usual default.
 #[derive(Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Sampling")]
 pub struct SamplingArgs {

@@ -3,6 +3,8 @@
 //! The evaluation is written from the definition of the family, not from the library's equations: whole prefix, no cache, one loop for each sum. It reads
 //! the weights as the file holds them, after quantization.
 
+#![allow(dead_code, reason = "each test uses a part")]
+
 use std::collections::BTreeMap;
 
 use tl_formats::gguf::{Array, Metadata, ValueType, Writer};

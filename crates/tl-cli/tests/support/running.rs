@@ -84,22 +84,18 @@ pub fn left_out(tests: usize, what: &str) -> bool {
     offline
 }
 
-/// The real model's file, or `None` if tests of it are left out. It is fetched once.
-pub fn real_model() -> Option<&'static Path> {
+/// The real model's file, fetched once; `None` if tests of it are left out, which is said once: `tests` is how many there are.
+pub fn real_model(tests: usize) -> Option<&'static Path> {
     static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
     let fetch = || {
-        if left_out(1, "test of the real model") {
+        if left_out(tests, "tests of the real model") {
             return None;
         }
         let ran = tl(["pull", MODEL]);
         assert_eq!(ran.code, Some(0), "{}", ran.err);
         Some(PathBuf::from(ran.out.trim_end()))
     };
-    // Said once for each test that asks, as the message counts tests.
-    match FILE.get() {
-        Some(None) => fetch().map(|_| unreachable!("the environment does not change")),
-        _ => FILE.get_or_init(fetch).as_deref(),
-    }
+    FILE.get_or_init(fetch).as_deref()
 }
 
 /// Held by a test while it computes with the real model: one at a time has all threads of the machine.
