@@ -107,18 +107,6 @@ impl<'a> Context<'a> {
         self.keep(result)
     }
 
-    /// Applies a function of the standard library that is written in equations. Tensors are worked along their last axes, those before
-    /// are mapped over.
-    ///
-    /// # Errors
-    /// When the arguments don't fit it; the builtin returns the error.
-    pub fn call_library(&mut self, name: &str, arguments: Vec<Value>) -> Result<Value, CallError> {
-        let span = self.span;
-        let given = arguments.into_iter().map(|v| (None, v, span)).collect();
-        let result = self.interpreter.call_library(name, given, span);
-        self.keep(result)
-    }
-
     pub(super) fn span(&self) -> Span {
         self.span
     }

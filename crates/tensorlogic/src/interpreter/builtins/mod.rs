@@ -1,7 +1,7 @@
 //! The table of functions that are written in Rust, a family a file.
 //!
-//! Each file has a `TABLE` and the functions of its rows. Scalar functions come from the table of the graph, and what the
-//! standard library writes in equations is here only under the name that scripts call it by.
+//! Each file has a `TABLE` and the functions of its rows. Scalar functions come from the table of the graph; what the
+//! standard library writes in equations is called as it is and stands nowhere here.
 
 mod collections;
 mod models;

@@ -1,4 +1,4 @@
-//! Tensors: shape, views, products, and functions of the standard library by the names that scripts use.
+//! Tensors: shape, views, products. What the standard library writes in equations (`softmax`, norms, …) scripts call as it is.
 
 use std::fmt::Write;
 
@@ -39,22 +39,6 @@ pub(super) const TABLE: &[Builtin] = &[
         matmul,
     ),
     row("embedding", "table, ids", Pure, "The rows of the table that the ids select.", embedding),
-    row("softmax", "x", Pure, "The softmax along the last axis.", softmax),
-    row(
-        "rms_norm",
-        "x, eps = 1e-5",
-        Pure,
-        "`x` divided by the root of its mean square along the last axis.",
-        rms_norm,
-    ),
-    row(
-        "rope",
-        "x, position, theta = 10000",
-        Pure,
-        "Rotates pairs along the last axis by angles that grow with the position (one, or one a row).",
-        rope,
-    ),
-    row("silu", "x", Pure, "`x · sigmoid(x)`, place by place.", silu),
     row(
         "print_top_k",
         "tensor, k = 10, model = ()",
@@ -152,32 +136,6 @@ fn embedding(context: &mut Context<'_>, arguments: Arguments) -> Result<Value, C
 
 fn number_or_tensor(tensor: TensorValue) -> Value {
     tensor.scalar().map_or_else(|| tensor.into(), Value::Number)
-}
-
-fn softmax(context: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
-    context.call_library("softmax", vec![arguments.tensor(0)?.into()])
-}
-
-fn rms_norm(context: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
-    let eps = arguments.number_or(1, 1e-5)?;
-    context.call_library("rms_norm", vec![arguments.tensor(0)?.into(), eps.into()])
-}
-
-fn rope(context: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
-    let theta = arguments.number_or(2, 10_000.0)?;
-    let positions = match arguments.value(1) {
-        number @ Value::Number(_) => number,
-        _ => arguments.tensor(1)?.into(),
-    };
-    context.call_library("rope", vec![arguments.tensor(0)?.into(), positions, theta.into()])
-}
-
-fn silu(context: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
-    let x = match arguments.value(0) {
-        number @ Value::Number(_) => number,
-        _ => arguments.tensor(0)?.into(),
-    };
-    context.call_library("silu", vec![x])
 }
 
 /// The largest elements with their positions, largest first, lower positions first on a tie.
