@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn a_slip_is_found_and_a_stranger_is_not() {
-        let known = ["softmax", "rms_norm", "rope", "x"];
+        let known = ["softmax", "rms_norm", "sigmoid", "x"];
         assert_eq!(did_you_mean("sofmax", known.into_iter()), Some("softmax"));
         assert_eq!(did_you_mean("rms_nrom", known.into_iter()), Some("rms_norm"));
         assert_eq!(did_you_mean("conv", known.into_iter()), None);

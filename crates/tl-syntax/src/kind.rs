@@ -54,7 +54,7 @@ kinds! {
     trivia { Whitespace Newline LineComment DocComment BlockComment }
     open {
         Unknown Ident Underscore Number Str RawStr
-        StrOpen StrText StrClose InterpOpen InterpClose FormatSpec
+        StrBegin StrText StrEnd InterpOpen InterpClose FormatSpec
         Eof
     }
     nodes {
@@ -104,8 +104,8 @@ impl SyntaxKind {
             SyntaxKind::Ident => "a name",
             SyntaxKind::Underscore => "`_`",
             SyntaxKind::Number => "a number",
-            SyntaxKind::Str | SyntaxKind::RawStr | SyntaxKind::StrOpen => "a string",
-            SyntaxKind::StrText | SyntaxKind::FormatSpec | SyntaxKind::StrClose => "the rest of a string",
+            SyntaxKind::Str | SyntaxKind::RawStr | SyntaxKind::StrBegin => "a string",
+            SyntaxKind::StrText | SyntaxKind::FormatSpec | SyntaxKind::StrEnd => "the rest of a string",
             SyntaxKind::InterpOpen | SyntaxKind::InterpClose => "the `}` of an interpolation",
             SyntaxKind::Unknown => "an unknown character",
             SyntaxKind::Eof => "the end of the file",

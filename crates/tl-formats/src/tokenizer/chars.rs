@@ -1,6 +1,6 @@
 //! Unicode classes of characters, by one table look-up.
 //!
-//! The table is built once, from the property tables of the regular-expression engine, so that hand-written splitters and
+//! The table is built once, from the tables of the regular-expression engine, so that hand-written splitters and
 //! expressions agree on what a letter is.
 
 use regex_syntax::hir::{Class as HirClass, HirKind};
@@ -15,7 +15,7 @@ impl Class {
     pub(super) const LETTER: Self = Self(1);
     /// `\p{N}`.
     pub(super) const NUMBER: Self = Self(2);
-    /// `\s`, the White_Space property.
+    /// `\s`, the characters of White_Space.
     pub(super) const SPACE: Self = Self(4);
     /// `\p{M}`.
     pub(super) const MARK: Self = Self(8);

@@ -18,7 +18,7 @@ impl Tracer<'_> {
         let [Arg { value, .. }] = args else {
             return self.fail(
                 Diagnostic::error(codes::ARGUMENT_COUNT, span, "`has` takes one argument")
-                    .help("write `has(m.blk[l].attn_q.bias)` or `has(m[\"rope.scaling.factor\"])`"),
+                    .help("write `has(m.blk[l].attn_q.bias)` or `has(m[\"attention.key_length\"])`"),
             );
         };
         if let ExprKind::Index(base, indices) = &value.unparenthesized().kind

@@ -2,7 +2,7 @@
 //! [`SyntaxKind::Unknown`] (or of the kind that was plainly meant) and a diagnostic.
 //!
 //! It is a loop over characters with one piece of state: the stack of open interpolations. `"a {x} b"` becomes
-//! `StrOpen StrText InterpOpen … InterpClose StrText StrClose`, with the tokens of the expression between; strings
+//! `StrBegin StrText InterpOpen … InterpClose StrText StrEnd`, with the tokens of the expression between; strings
 //! without interpolation, by far the most, are single [`SyntaxKind::Str`] tokens. A string in double quotes ends
 //! at the end of its line at the latest, so that a forgotten quote costs one line and not the file.
 //!

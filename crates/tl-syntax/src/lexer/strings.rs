@@ -34,7 +34,7 @@ impl Lexer<'_> {
             }
             End::Interpolation => {
                 let text_end = std::mem::replace(&mut self.at, start + 1);
-                self.push(StrOpen);
+                self.push(StrBegin);
                 self.at = text_end;
                 self.push(StrText);
                 self.interpolation(start);
@@ -128,7 +128,7 @@ impl Lexer<'_> {
         match end {
             End::Quote => {
                 self.at += 1;
-                self.push(StrClose);
+                self.push(StrEnd);
             }
             End::Interpolation => self.interpolation(quote),
             End::Line => self.report_unterminated(quote, true),

@@ -240,7 +240,7 @@ fn starts_join(p: &Parser) -> bool {
             Ident => !ends_operand(p),
             LParen => true,
             // These are reported by `check_infix`, and then taken for a factor.
-            Number | Str | RawStr | StrOpen => true,
+            Number | Str | RawStr | StrBegin => true,
             _ => false,
         }
 }
@@ -266,7 +266,7 @@ pub(super) fn starts_steps(p: &Parser) -> bool {
 /// Reports what is wrong with an operator that is read all the same.
 fn check_infix(p: &mut Parser, level: Level, operands: usize) {
     match (level, p.kind()) {
-        (Level::Join, Number | Str | RawStr | StrOpen) => report_missing_operator(p),
+        (Level::Join, Number | Str | RawStr | StrBegin) => report_missing_operator(p),
         (Level::Range, _) if operands > 1 => {
             let span = p.token_span(p.at);
             p.error(span, codes::CHAINED_RANGE, "a range has two ends");

@@ -15,7 +15,7 @@ pub(super) fn primary(p: &mut Parser) -> bool {
         Str | RawStr => StringLit,
         TrueKw | FalseKw => BoolLit,
         Underscore => WildcardExpr,
-        StrOpen => return interpolated_string(p),
+        StrBegin => return interpolated_string(p),
         LParen => return paren_or_tuple(p),
         LBracket => return list(p),
         LBrace => return dict_or_block(p),
@@ -51,7 +51,7 @@ fn interpolated_string(p: &mut Parser) -> bool {
             _ => break,
         }
     }
-    p.eat(StrClose);
+    p.eat(StrEnd);
     p.wrap(start, InterpolatedString);
     true
 }
@@ -116,7 +116,7 @@ fn dict_or_block(p: &mut Parser) -> bool {
 /// Whether the brace at the current token opens a dict with at least one entry.
 pub(super) fn looks_like_dict(p: &Parser) -> bool {
     match p.ahead(1).kind {
-        StrOpen => true,
+        StrBegin => true,
         Ident | Number | Str | RawStr | TrueKw | FalseKw => p.ahead(2).kind == Colon,
         Minus => p.ahead(2).kind == Number && p.ahead(3).kind == Colon,
         _ => false,

@@ -382,7 +382,7 @@ fn assert_stmt(p: &mut Parser, start: Marker) -> bool {
 }
 
 fn starts_condition(kind: SyntaxKind) -> bool {
-    matches!(kind, Ident | Number | Str | StrOpen | LParen | NotKw | TrueKw | FalseKw)
+    matches!(kind, Ident | Number | Str | StrBegin | LParen | NotKw | TrueKw | FalseKw)
 }
 
 /// Reports a left-hand side that is none. The current token is the operator after it.
