@@ -262,16 +262,18 @@ impl Checker<'_> {
         if [codes::NO_BEGINNING, codes::TOO_MANY_STEPS].contains(&found.code) {
             return false;
         }
-        // A function without axes may be one that only scripts call, with texts and lists. Names must mean something all the same.
+        // A function without axes may be one that only scripts call, with texts and lists. Names must mean something all the same,
+        // and calls fit what they call.
         let of_scripts = function.params.iter().all(|p| p.axes.is_none()) && function.result_axes.is_empty();
         let name = found
             .primary_span()
             .and_then(|s| Some(self.sources.get(&s.source)?.slice(s)))
             .unwrap_or_default();
-        let unknown = [codes::UNKNOWN_NAME, codes::UNKNOWN_FUNCTION].contains(&found.code);
+        let of_names =
+            [codes::UNKNOWN_NAME, codes::UNKNOWN_FUNCTION, codes::ARGUMENT_COUNT].contains(&found.code);
         let is_value =
             self.script.variables.contains(name) || function.params.iter().any(|p| *p.name.text == *name);
-        !of_scripts || unknown && !is_value && !self.importer.is_of_scripts(name)
+        !of_scripts || of_names && !is_value && !self.importer.is_of_scripts(name)
     }
 
     /// Analyses the equations outside of functions. Their variables have no values yet.
