@@ -1,4 +1,4 @@
-//! File formats: GGUF and safetensors (read and write), tokenizers and chat templates.
+//! File formats: GGUF, safetensors, NPY, NPZ, CSV and JSON (read and written), tokenizers and chat templates.
 //!
 //! Every reader here takes bytes that a stranger may have made. It validates before it allocates, computes with checked
 //! arithmetic, and answers with a value or with an [`Error`] that names the field and the byte.
@@ -6,9 +6,13 @@
 #![forbid(unsafe_code)]
 
 pub mod chat_template;
+pub mod csv;
 mod disk;
 mod error;
 pub mod gguf;
+pub mod json;
+pub mod npy;
+pub mod npz;
 pub mod safetensors;
 pub mod tokenizer;
 
