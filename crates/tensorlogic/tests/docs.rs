@@ -1,11 +1,14 @@
-//! `docs/builtins.md` is the table of builtins, written out. With `TL_SUITE_UPDATE=1` it is written anew.
+//! `docs/builtins.md` is the table of builtins, written out. With `TL_SUITE_UPDATE=1` it is written anew. Every function of the library has
+//! an example in its comment, and the examples are run.
 
 use std::fmt::Write;
 use std::path::Path;
+use std::sync::Arc;
 
-use tensorlogic::interpreter::Purity;
 use tensorlogic::interpreter::builtins;
+use tensorlogic::interpreter::{CapturedHost, Purity};
 use tensorlogic::library;
+use tensorlogic::{Engine, Interpreter, MemoryLoader};
 use tl_syntax::ast::{FnDecl, Stmt};
 
 #[test]
@@ -32,22 +35,76 @@ fn reference() -> String {
         let mark = if row.purity == Purity::Effect { " †" } else { "" };
         writeln!(out, "| `{}`{mark} | {} |", row.signature(), row.doc).unwrap();
     }
-    out.push_str("\n## Of equations and scripts, in `lib/std`\n\n| function | |\n|---|---|\n");
-    for file in library::standard() {
-        let source = tl_syntax::Source::detached(file.path, file.text).unwrap();
-        for statement in tl_syntax::parse(&source).file().stmts() {
-            if let Stmt::Fn(decl) = statement {
-                writeln!(
-                    out,
-                    "| `{}` | {} |",
-                    head(&decl),
-                    decl.docs().unwrap_or_default().replace('\n', " ")
-                )
-                .unwrap();
+    out.push_str(
+        "\n## Of equations and scripts, in `lib/std`\n\n| function | | for instance |\n|---|---|---|\n",
+    );
+    for decl in library_functions() {
+        let (doc, examples) = doc_of(&decl);
+        let examples: Vec<String> =
+            examples.iter().map(|(call, value)| format!("`{call}` = `{value}`")).collect();
+        writeln!(out, "| `{}` | {doc} | {} |", head(&decl), examples.join("; ")).unwrap();
+    }
+    out
+}
+
+#[test]
+fn the_examples_of_the_library_are_so() {
+    for decl in library_functions() {
+        let (_, examples) = doc_of(&decl);
+        assert!(!examples.is_empty(), "`{}` has an example", head(&decl));
+        for (call, value) in examples {
+            let printed = |engine| run(&format!("print({call})"), engine);
+            for engine in [Engine::cpu_with_threads(2), Engine::scalar(), Engine::reference()] {
+                let found = printed(engine);
+                assert!(agree(&found, &value), "{call} is {found}, not {value}");
             }
         }
     }
-    out
+}
+
+/// The functions of `lib/std`.
+fn library_functions() -> Vec<FnDecl> {
+    let mut found = Vec::new();
+    for file in library::standard() {
+        let source = tl_syntax::Source::detached(file.path, file.text).unwrap();
+        let statements = tl_syntax::parse(&source).file().stmts();
+        found.extend(statements.filter_map(|s| if let Stmt::Fn(decl) = s { Some(decl) } else { None }));
+    }
+    found
+}
+
+/// What a comment says, and its lines `Example: CALL is VALUE`.
+fn doc_of(decl: &FnDecl) -> (String, Vec<(String, String)>) {
+    let text = decl.docs().unwrap_or_default();
+    let (examples, words): (Vec<&str>, Vec<&str>) =
+        text.lines().partition(|line| line.starts_with("Example: "));
+    let example = |line: &&str| {
+        let (call, value) =
+            line["Example: ".len()..].rsplit_once(" is ").expect("an example says what a call is");
+        (call.to_owned(), value.to_owned())
+    };
+    (words.join(" "), examples.iter().map(example).collect())
+}
+
+fn run(text: &str, engine: Engine) -> String {
+    let host = CapturedHost::new();
+    let loader = Arc::new(MemoryLoader::default());
+    let mut interpreter = Interpreter::new(engine, loader, Box::new(host.clone()));
+    interpreter.run("example", text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    host.take_output()
+}
+
+/// Whether two texts have the same brackets and, to the digits that are printed, the same numbers.
+fn agree(a: &str, b: &str) -> bool {
+    let shape = |text: &str| text.chars().filter(|c| "[]".contains(*c)).collect::<String>();
+    let numbers = |text: &str| -> Vec<f64> {
+        let pieces =
+            text.split(|c: char| c.is_whitespace() || "[],".contains(c)).filter(|piece| !piece.is_empty());
+        pieces.map(|piece| piece.parse().expect("a number")).collect()
+    };
+    let (x, y) = (numbers(a), numbers(b));
+    let near = |(p, q): (&f64, &f64)| (p - q).abs() <= 1e-5 * p.abs().max(q.abs()).max(0.1);
+    shape(a) == shape(b) && x.len() == y.len() && x.iter().zip(&y).all(near)
 }
 
 /// `name(parameters) -> result`

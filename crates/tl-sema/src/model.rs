@@ -25,6 +25,12 @@ pub trait Model: fmt::Debug + Send + Sync {
     /// of `m.x[i, j]` is the tensor's *last* axis, as in the `ne` order of ggml.
     fn tensor(&self, name: &str) -> Option<Tensor>;
 
+    /// Whether the language's first index is the *first* axis of a shape instead: a tree of tensors that a program put together has
+    /// its axes in the order in which the program writes them.
+    fn first_index_is_slowest(&self) -> bool {
+        false
+    }
+
     /// The metadata value of exactly that key. The checker itself tries the key with the architecture as prefix.
     fn meta(&self, key: &str) -> Option<MetaValue>;
 
@@ -40,6 +46,17 @@ pub trait Model: fmt::Debug + Send + Sync {
 
     /// What to call the model in messages, such as its file's name.
     fn describe(&self) -> String;
+}
+
+/// For each index of the language, the axis of a tensor's shape that it ranges over.
+pub(crate) fn index_order(model: &dyn Model, rank: usize) -> Vec<usize> {
+    let axes = 0..rank;
+    if model.first_index_is_slowest() { axes.collect() } else { axes.rev().collect() }
+}
+
+/// The sizes of a tensor of the model in the order of the language's indices.
+pub(crate) fn sizes_of(model: &dyn Model, tensor: &Tensor) -> Vec<usize> {
+    index_order(model, tensor.rank()).into_iter().map(|axis| tensor.shape()[axis]).collect()
 }
 
 /// The metadata value of `key`, or of `key` after the model's architecture and a dot.

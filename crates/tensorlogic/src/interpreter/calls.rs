@@ -6,7 +6,7 @@ use tl_syntax::ast::{self, Argument, Expr, FnBody};
 use tl_syntax::{Diagnostic, Span, codes};
 
 use super::Interpreter;
-use super::builtin::{Builtin, CallError};
+use super::builtin::{Arguments, Builtin, CallError};
 use super::context::Context;
 use super::fault::{Eval, Interrupt, fault, wrong_kind};
 use super::function::Function;
@@ -28,6 +28,12 @@ impl Interpreter {
             },
             other => self.eval(&other)?,
         };
+        let given = self.given(call)?;
+        self.call(&function, given, call.span(), callee.span())
+    }
+
+    /// The arguments of a call, evaluated.
+    fn given(&mut self, call: &ast::CallExpr) -> Eval<Vec<Given>> {
         let mut given = Vec::new();
         for argument in call.arguments() {
             let name = match &argument {
@@ -37,7 +43,7 @@ impl Interpreter {
             let Some(expr) = argument.value() else { continue };
             given.push((name, self.eval(&expr)?, expr.span()));
         }
-        self.call(&function, given, call.span(), callee.span())
+        Ok(given)
     }
 
     /// What a name that is called means.
@@ -74,14 +80,40 @@ impl Interpreter {
         }
     }
 
+    /// `file("y.npy") = Y`: evaluates and writes.
+    pub(super) fn write_file(&mut self, equation: &ast::Equation) -> Eval<()> {
+        let (Some(Expr::Call(call)), Some(rhs)) = (equation.lhs(), equation.rhs()) else { return Ok(()) };
+        if equation.op() != Some(ast::ProjectionOp::Assign) {
+            let message = "a file is written with `=`, and all of it";
+            return Err(fault(codes::BAD_LEFT_SIDE, call.span(), message));
+        }
+        let value = self.eval(&rhs)?;
+        let given = self.given(&call)?;
+        let Some(Value::Builtin(builtin)) = self.function_named("file") else { return Ok(()) };
+        self.with_builtin(builtin, given, call.span(), |context, arguments| {
+            super::builtins::files::write(context, &arguments, &value)
+        })
+    }
+
     fn call_builtin(&mut self, builtin: Builtin, given: Vec<Given>, span: Span) -> Eval<Value> {
+        self.with_builtin(builtin, given, span, |context, arguments| builtin.run(context, arguments))
+    }
+
+    /// Binds arguments to the parameters of a builtin and does something with them; what goes wrong has the place of an argument.
+    fn with_builtin<T>(
+        &mut self,
+        builtin: Builtin,
+        given: Vec<Given>,
+        span: Span,
+        work: impl FnOnce(&mut Context<'_>, Arguments) -> Result<T, CallError>,
+    ) -> Eval<T> {
         let arguments = builtin
             .bind(given)
             .map_err(|(error, at)| failed(codes::ARGUMENT_COUNT, &error, at.unwrap_or(span)))?;
         let spans: Vec<Option<Span>> =
             (0..builtin.parameter_names().count()).map(|i| arguments.span(i)).collect();
         let mut context = Context::new(self, span);
-        let result = builtin.run(&mut context, arguments);
+        let result = work(&mut context, arguments);
         if let Some(interrupt) = context.take_interrupt() {
             return Err(interrupt);
         }

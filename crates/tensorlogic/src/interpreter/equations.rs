@@ -22,6 +22,7 @@ use super::environment::Environment;
 use super::fault::{Eval, Interrupt, fault, not_available};
 use super::format;
 use super::function::Function;
+use super::tree::Tree;
 use super::value::Value;
 use crate::library;
 
@@ -229,13 +230,12 @@ impl Interpreter {
     pub(super) fn define_equation(&mut self, equation: &ast::Equation) -> Eval<()> {
         let Some(name) = equation.name() else {
             return match equation.lhs() {
-                Some(lhs) => Err(not_available(lhs.span(), "an equation that writes a file")),
+                Some(lhs) => Err(fault(codes::BAD_LEFT_SIDE, lhs.span(), "this can't be defined")),
                 None => Ok(()),
             };
         };
         if equation.args().is_some() {
-            let what = if name.as_str() == "file" { "an equation that writes a file" } else { "a relation" };
-            return Err(not_available(equation.span(), what));
+            return Err(not_available(equation.span(), "a relation"));
         }
         let name: Arc<str> = name.as_str().into();
         if let Some(rhs) = equation.rhs().filter(|rhs| equation.indexed().is_none() && self.is_scripted(rhs))
@@ -448,6 +448,7 @@ fn argument(name: &str, value: &Value) -> Option<Argument> {
             Ok(tensor) => return argument(name, &tensor.into()),
             Err(_) => Argument::List(items.iter().map(|item| argument(name, item)).collect::<Option<_>>()?),
         },
+        Value::Dict(dict) => Argument::Model(Arc::new(Tree::of(dict))),
         Value::Range(..) => return argument(name, &super::convert::to_tensor(value).ok()?.into()),
         _ => return None,
     })

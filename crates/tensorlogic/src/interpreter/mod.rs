@@ -33,10 +33,12 @@ mod function;
 mod host;
 mod imports;
 mod limits;
+mod linear;
 mod operators;
 mod statements;
 mod strings;
 pub mod tensor;
+mod tree;
 pub mod value;
 
 use std::any::{Any, TypeId};

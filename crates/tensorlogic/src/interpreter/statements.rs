@@ -35,6 +35,8 @@ impl Interpreter {
         for statement in statements {
             let result = match statement {
                 Stmt::Fn(decl) => self.define_function(decl),
+                // A file is written when its statement is reached.
+                Stmt::Equation(equation) if writes_file(equation) => Ok(()),
                 Stmt::Equation(equation) => self.define_equation(equation),
                 Stmt::Dim(dim) => self.define_dims(dim),
                 Stmt::Main(main) => match main.body() {
@@ -56,6 +58,7 @@ impl Interpreter {
         let mut last = Value::Unit;
         for statement in statements {
             last = match statement {
+                Stmt::Equation(equation) if writes_file(equation) => self.run_statement(statement)?,
                 Stmt::Fn(_) | Stmt::Equation(_) | Stmt::Dim(_) => Value::Unit,
                 Stmt::Main(main) => match main.body() {
                     Some(body) => self.run_all(&body.stmts().collect::<Vec<_>>())?,
@@ -102,6 +105,7 @@ impl Interpreter {
             Stmt::Query(statement) => self.run_query(statement)?,
             Stmt::Assert(statement) => self.run_assert(statement)?,
             Stmt::Import(statement) => self.run_import(statement)?,
+            Stmt::Equation(equation) if writes_file(equation) => self.write_file(equation)?,
             Stmt::Equation(equation) => self.define_equation(equation)?,
             Stmt::Dim(dim) => self.define_dims(dim)?,
             Stmt::Fn(decl) => self.define_local_function(decl)?,
@@ -295,6 +299,11 @@ impl Interpreter {
             self.equations.forget_readers_of(name);
         }
     }
+}
+
+/// Whether an equation is `file("…") = …`.
+fn writes_file(equation: &ast::Equation) -> bool {
+    equation.args().is_some() && equation.name().is_some_and(|name| name.as_str() == "file")
 }
 
 /// What the body of a loop asks the loop to do.

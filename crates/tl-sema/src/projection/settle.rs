@@ -56,7 +56,7 @@ impl Walk<'_> {
 
     pub(super) fn check_dots(&mut self, equation: &Equation) {
         let root = equation.value.unparenthesized();
-        let is_call = matches!(&root.kind, ExprKind::Call(name, _) if self.names.function(&name.text).is_some_and(|f| takes_axes(&f)));
+        let is_call = matches!(&root.kind, ExprKind::Call(name, _) if self.names.function(&name.text).is_some_and(|f| takes_axes(&f) || !f.result_axes.is_empty()));
         let dotted = equation.indices.iter().flatten().find(|index| index.dotted);
         if let (Some(dotted), false) = (dotted, is_call) {
             self.diagnostics.push(

@@ -153,9 +153,12 @@ impl Tracer<'_> {
         let class = self.class_of(&frame, cx.unit, name).unwrap_or(Class(u32::MAX));
         let home = frame.home(class).map(|(axis, _)| axis);
         let is_row = cx.rows.iter().any(|(_, row)| row == name);
+        // Two indices of one equation are two axes, even if both are declared and range over the same positions.
+        let is_taken =
+            |home| cx.variables.values().any(|bound| matches!(bound, Bound::Axis(a) if *a == home));
         let axis = match home {
             Some(home) if extent.is_stream() && is_row => home,
-            Some(home) if !extent.is_stream() && frame.block.declared.contains(name) => {
+            Some(home) if !extent.is_stream() && frame.block.declared.contains(name) && !is_taken(home) => {
                 if self.graph.extent(home) == extent {
                     home
                 } else {

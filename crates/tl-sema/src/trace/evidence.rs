@@ -10,6 +10,7 @@ use tl_ir::Extent;
 use tl_syntax::Span;
 
 use crate::domains::Class;
+use crate::model::sizes_of;
 use crate::program::{Expr, ExprKind, Index, IndexKind};
 use crate::sizes::{Affine, Origin, Solver};
 
@@ -127,7 +128,7 @@ impl Tracer<'_> {
             Value::Path(path) if !is_key(indices) => match &path.model {
                 None => vec![Extent::Unknown; indices.len()],
                 Some(model) => match model.tensor(&path.name()) {
-                    Some(tensor) => tensor.shape().iter().rev().map(|&n| Extent::Static(n)).collect(),
+                    Some(tensor) => sizes_of(&**model, &tensor).into_iter().map(Extent::Static).collect(),
                     None => return Ok(None), // Reported when it is read.
                 },
             },

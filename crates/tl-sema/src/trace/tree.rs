@@ -9,7 +9,7 @@ use tl_ir::{AxisId, Extent};
 use tl_syntax::{Diagnostic, Span, codes};
 use tl_tensor::Tensor as Data;
 
-use crate::model::find_meta;
+use crate::model::{find_meta, index_order, sizes_of};
 use crate::program::{Expr, ExprKind, Index, IndexKind};
 use crate::suggest::did_you_mean;
 
@@ -86,6 +86,9 @@ impl Tracer<'_> {
         if let Some(value) = find_meta(&*model, text) {
             return Ok(Value::of_meta(&value));
         }
+        if model.tensor(text).is_some() {
+            return Ok(Value::Path(path.child(text)));
+        }
         match indices.get(1).map(|index| &index.kind) {
             Some(IndexKind::Expr(default)) => self.eval(cx, default),
             Some(IndexKind::Name(name)) => {
@@ -151,7 +154,15 @@ impl Tracer<'_> {
         self.read(cx, &tensor, indices, span)
     }
 
-    /// `m.path[indices]`: the first index is the fastest in memory, as ggml counts.
+    /// The axes of a model's tensor in the order of memory, slowest first.
+    fn memory_order(&self, path: &Path, axes: &[AxisId]) -> Vec<AxisId> {
+        match &path.model {
+            Some(model) => index_order(&**model, axes.len()).into_iter().map(|k| axes[k]).collect(),
+            None => axes.to_vec(),
+        }
+    }
+
+    /// `m.path[indices]`: the first index is the fastest in memory, as ggml counts, unless the tree says otherwise.
     pub(super) fn read_weight(
         &mut self,
         cx: &mut Cx,
@@ -163,7 +174,9 @@ impl Tracer<'_> {
         let (extents, data): (Vec<Extent>, Option<Data>) = match &path.model {
             None => (vec![Extent::Unknown; indices.len()], None),
             Some(model) => match model.tensor(&name) {
-                Some(data) => (data.shape().iter().rev().map(|&n| Extent::Static(n)).collect(), Some(data)),
+                Some(data) => {
+                    (sizes_of(&**model, &data).into_iter().map(Extent::Static).collect(), Some(data))
+                }
                 None => return self.missing_tensor(cx, path, indices, span),
             },
         };
@@ -187,7 +200,7 @@ impl Tracer<'_> {
             axes.push(axis);
             slots.push(slot);
         }
-        let memory: Vec<AxisId> = axes.iter().rev().copied().collect();
+        let memory = self.memory_order(path, &axes);
         let node = self.graph.weight(&name, data, memory, span);
         self.apply_slots(node, &axes, slots, span).map(Value::Tensor)
     }
@@ -216,8 +229,9 @@ impl Tracer<'_> {
         let Some(data) = model.tensor(&name) else {
             return self.fail(no_such_tensor(&name, &model.describe(), &model.tensor_names(), span));
         };
-        let axes = self.open_axes(data.shape().iter().rev().map(|&n| Extent::Static(n)).collect::<Vec<_>>());
-        let memory = axes.iter().rev().copied().collect();
+        let axes =
+            self.open_axes(sizes_of(&*model, &data).into_iter().map(Extent::Static).collect::<Vec<_>>());
+        let memory = self.memory_order(path, &axes);
         let node = self.graph.weight(&name, Some(data), memory, span);
         Ok(Tensor { node, axes })
     }

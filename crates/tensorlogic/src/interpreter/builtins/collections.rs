@@ -1,11 +1,13 @@
 //! Lists, dicts and ranges.
 
 use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::builtin::{Arguments, Builtin, CallError, Purity::*};
 use super::super::context::Context;
 use super::super::convert::MAX_ITEMS;
+use super::super::tensor::TensorValue;
 use super::super::value::{Key, Value};
 use super::row;
 
@@ -33,12 +35,58 @@ pub(super) const TABLE: &[Builtin] = &[
         sorted,
     ),
     row("reversed", "items", Pure, "The items in reverse order.", reversed),
+    row("unique", "items", Pure, "The items, each once, in the order in which they come first.", unique),
+    row(
+        "codes",
+        "items, names = ()",
+        Pure,
+        "For each item its position in `names` (by default, in `unique(items)`), as a vector: the index of a gather or a scatter.",
+        codes,
+    ),
     row("list", "items", Pure, "The items of anything that has some, as a list.", list),
 ];
 
 fn len(_: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
     let length = arguments.value(0).length();
     length.map(Value::from).ok_or_else(|| arguments.wrong(0, "something with items"))
+}
+
+fn unique(_: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
+    let mut seen = HashSet::new();
+    let mut kept = Vec::new();
+    for item in arguments.items(0)? {
+        if seen.insert(key_of(&item, 0)?) {
+            kept.push(item);
+        }
+    }
+    Ok(Value::list(kept))
+}
+
+fn codes(_: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
+    let items = arguments.items(0)?;
+    let is_given = !matches!(arguments.get(1), None | Some(Value::Unit));
+    let names = if is_given { arguments.items(1)? } else { Vec::new() };
+    let mut positions = HashMap::new();
+    for (position, name) in names.iter().enumerate() {
+        positions.entry(key_of(name, 1)?).or_insert(position);
+    }
+    let mut codes = Vec::with_capacity(items.len());
+    for item in &items {
+        let (key, next) = (key_of(item, 0)?, positions.len());
+        let found =
+            if is_given { positions.get(&key).copied() } else { Some(*positions.entry(key).or_insert(next)) };
+        let unknown =
+            || CallError::new(format!("{} is not among the names", super::super::format::nested(item)));
+        codes.push(found.ok_or_else(|| unknown().about(0))? as f32);
+    }
+    Ok(TensorValue::new(&[codes.len()], &codes).into())
+}
+
+/// An item as something that can be looked up.
+fn key_of(item: &Value, parameter: usize) -> Result<Key, CallError> {
+    let wrong =
+        || CallError::new(format!("texts, numbers and truth values can be told apart, not {}", item.kind()));
+    Key::of(item).ok_or_else(|| wrong().about(parameter))
 }
 
 fn range(_: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {

@@ -4,8 +4,10 @@
 //! standard library writes in equations is called as it is and stands nowhere here.
 
 mod collections;
+pub(super) mod files;
 mod models;
 mod numbers;
+mod random;
 mod tensors;
 mod texts;
 mod world;
@@ -18,8 +20,16 @@ use super::builtin::{Builtin, Purity};
 
 /// All rows, a name once.
 pub fn all() -> impl Iterator<Item = Builtin> {
-    let tables =
-        [world::TABLE, texts::TABLE, collections::TABLE, numbers::TABLE, tensors::TABLE, models::TABLE];
+    let tables = [
+        world::TABLE,
+        files::TABLE,
+        texts::TABLE,
+        collections::TABLE,
+        numbers::TABLE,
+        tensors::TABLE,
+        random::TABLE,
+        models::TABLE,
+    ];
     let written = || tables.into_iter().flatten().copied();
     let names: Vec<&str> = written().map(|b| b.name).collect();
     let scalars = Scalar::TABLE

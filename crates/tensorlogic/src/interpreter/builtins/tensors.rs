@@ -1,14 +1,16 @@
 //! Tensors: shape, views, products. What the standard library writes in equations (`softmax`, norms, …) scripts call as it is.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use super::super::arithmetic;
 use super::super::builtin::{Arguments, Builtin, CallError, Purity::*};
 use super::super::context::Context;
 use super::super::convert::elements;
 use super::super::format;
+use super::super::linear::Matrix;
 use super::super::tensor::{MAX_ELEMENTS, TensorValue, widen};
-use super::super::value::Value;
+use super::super::value::{Key, Value};
 use super::row;
 
 pub(super) const TABLE: &[Builtin] = &[
@@ -37,6 +39,21 @@ pub(super) const TABLE: &[Builtin] = &[
         Pure,
         "The product of matrices: the last axis of `a` with the first of `b`.",
         matmul,
+    ),
+    row(
+        "solve",
+        "a, b",
+        Pure,
+        "The `x` of the linear equations `a x = b`, computed in 64 bits; `b` is a vector, or a matrix of several.",
+        solve,
+    ),
+    row("inverse", "a", Pure, "The inverse of a square matrix, computed in 64 bits.", inverse),
+    row(
+        "columns",
+        "table, names = ()",
+        Pure,
+        "The matrix `[row, column]` of the columns of numbers of a table, all or those that are named.",
+        columns,
     ),
     row("embedding", "table, ids", Pure, "The rows of the table that the ids select.", embedding),
     row(
@@ -80,6 +97,17 @@ fn sizes_of(sizes: &[Value]) -> Result<Vec<usize>, CallError> {
     let size = |v: &Value| v.as_integer().and_then(|n| usize::try_from(n).ok());
     let shape: Option<Vec<usize>> = sizes.iter().map(size).collect();
     shape.ok_or_else(|| CallError::new("the sizes of a shape are whole numbers that are not negative"))
+}
+
+/// The shape that an argument is, a list of sizes or one size, and the product of the sizes.
+pub(super) fn shape_argument(
+    arguments: &Arguments,
+    parameter: usize,
+) -> Result<(Vec<usize>, usize), CallError> {
+    let sizes = arguments.items(parameter).or_else(|_| arguments.count(parameter).map(|n| vec![n.into()]))?;
+    let shape = sizes_of(&sizes).map_err(|e| e.about(parameter))?;
+    let length = checked_len(&shape).map_err(|e| e.about(parameter))?;
+    Ok((shape, length))
 }
 
 fn checked_len(shape: &[usize]) -> Result<usize, CallError> {
@@ -127,6 +155,86 @@ fn matmul(context: &mut Context<'_>, arguments: Arguments) -> Result<Value, Call
     let (a, b) = (arguments.tensor(0)?, arguments.tensor(1)?);
     let product = arithmetic::matmul(&context.engine(), &a, &b, context.span())?;
     Ok(number_or_tensor(product))
+}
+
+/// The cells of a tensor in 64 bits, in the order of its axes as they are seen.
+fn wide(tensor: &TensorValue) -> Result<Vec<f64>, CallError> {
+    // A tensor of a file may hold more than 32 bits of each number.
+    let seen = tensor.stored().permute(tensor.order());
+    seen.map(|seen| seen.to_f64()).map_err(|e| CallError::new(e.to_string()))
+}
+
+/// A square matrix, and its size.
+fn square(arguments: &Arguments) -> Result<(Matrix, usize), CallError> {
+    let tensor = arguments.tensor(0)?;
+    let [rows, columns] = tensor.shape()[..] else {
+        return Err(arguments.wrong(0, "a square matrix"));
+    };
+    if rows != columns {
+        let message = format!("`a` must be square, and has {rows} rows and {columns} columns");
+        return Err(CallError::new(message).about(0));
+    }
+    Ok((Matrix::new(rows, wide(&tensor)?), rows))
+}
+
+fn solve(_: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
+    let ((matrix, rows), right) = (square(&arguments)?, arguments.tensor(1)?);
+    let shape = right.shape();
+    if shape.len() > 2 || shape.first() != Some(&rows) {
+        let message = format!("`a` has {rows} rows, and `b` is of shape {}", format::dims(&shape));
+        return Err(CallError::new(message)
+            .about(1)
+            .help("`b` is a vector or a matrix with a row for each of `a`"));
+    }
+    solved(matrix, wide(&right)?, &shape)
+}
+
+fn inverse(_: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
+    let (matrix, n) = square(&arguments)?;
+    let identity = (0..n * n).map(|k| f64::from(u8::from(k / n == k % n))).collect();
+    solved(matrix, identity, &[n, n])
+}
+
+fn solved(matrix: Matrix, mut right: Vec<f64>, shape: &[usize]) -> Result<Value, CallError> {
+    let columns = shape.get(1).copied().unwrap_or(1);
+    matrix.solve(&mut right, columns).map_err(|singular| {
+        CallError::new(format!(
+            "the matrix is singular: its column {} follows from those before",
+            singular.column
+        ))
+        .about(0)
+        .help("a small number added to the diagonal makes equations that have one answer")
+    })?;
+    let values: Vec<f32> = right.iter().map(|&x| x as f32).collect();
+    Ok(TensorValue::new(shape, &values).into())
+}
+
+fn columns(_: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
+    let Some(Value::Dict(table)) = arguments.get(0) else {
+        return Err(arguments.wrong(0, "a table: a dict"));
+    };
+    let names = match arguments.get(1) {
+        None | Some(Value::Unit) => table.iter().map(|(key, _)| key.value()).collect(),
+        Some(_) => arguments.items(1)?,
+    };
+    let mut cells: Vec<Arc<[f32]>> = Vec::new();
+    for name in &names {
+        let column = Key::of(name).and_then(|key| table.get(&key));
+        let missing = || CallError::new(format!("the table has no column {}", format::nested(name))).about(1);
+        let column = column.ok_or_else(missing)?;
+        let vector = super::super::convert::to_tensor(column).ok().filter(|t| t.rank() == 1);
+        let vector = vector.ok_or_else(|| {
+            let message = format!("the column {} is {}, not of numbers", format::nested(name), column.kind());
+            CallError::new(message).about(0)
+        })?;
+        cells.push(elements(&vector)?);
+    }
+    let rows = cells.first().map_or(0, |column| column.len());
+    if cells.iter().any(|column| column.len() != rows) {
+        return Err(CallError::new("the columns of the table are not equally long").about(0));
+    }
+    let values: Vec<f32> = (0..rows).flat_map(|row| cells.iter().map(move |column| column[row])).collect();
+    Ok(TensorValue::new(&[rows, cells.len()], &values).into())
 }
 
 fn embedding(context: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
