@@ -412,7 +412,8 @@ fn write_cell(out: &mut Vec<u8>, text: &str, dialect: Dialect, row: usize, colum
     let special =
         |b: u8| b == dialect.delimiter || matches!(b, b'\n' | b'\r') || (dialect.quotes && b == b'"');
     // A lone empty cell would be an empty line, which is no row.
-    if !text.bytes().any(special) && !(text.is_empty() && dialect.quotes) {
+    let is_plain = !text.bytes().any(special);
+    if is_plain && (!text.is_empty() || !dialect.quotes) {
         out.extend_from_slice(text.as_bytes());
         return Ok(());
     }

@@ -69,8 +69,7 @@ impl Matrix {
             let (above, below) = self.cells.split_at_mut((j + 1) * n);
             let row = &mut above[j * n..];
             let pivot = row[j] - dot(&row[..j], &row[..j]);
-            // Written so that NaN is no pivot either.
-            if !(pivot > tolerance) {
+            if pivot.is_nan() || pivot <= tolerance {
                 return false;
             }
             row[j] = pivot.sqrt();
@@ -117,7 +116,8 @@ impl Matrix {
         for k in 0..n {
             let key = |i: &usize| self.cells[i * n + k].abs();
             let best = (k..n).max_by(|i, j| key(i).total_cmp(&key(j))).unwrap_or(k);
-            if !(self.cells[best * n + k].abs() > tolerance) {
+            let pivot = self.cells[best * n + k].abs();
+            if pivot.is_nan() || pivot <= tolerance {
                 return Err(Singular { column: k });
             }
             swap_rows(&mut self.cells, n, k, best);
