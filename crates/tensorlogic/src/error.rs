@@ -44,6 +44,9 @@ pub enum Error {
         /// How many tokens there are.
         size: usize,
     },
+    /// A step was given a sequence of another generator.
+    #[error("a sequence belongs to the generator that made it; another one can't feed it")]
+    OtherGenerator,
     /// Logits came out as NaN or infinity.
     #[error(
         "the logits hold {count} values that are NaN or infinite, the first at {first}; check the file with `tl inspect FILE --check`"

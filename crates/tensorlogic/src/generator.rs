@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tl_exec::kernel::Plan;
 use tl_exec::plan::Planned;
-use tl_exec::run::Executable;
 use tl_ir::stream::Derived;
 use tl_ir::{Extent, Graph};
 
@@ -23,6 +22,7 @@ use crate::library;
 use crate::model::Model;
 use crate::program::Program;
 use crate::session::Session;
+use crate::step::Stepper;
 
 /// A generator function, traced, planned and prepared. Clones share everything.
 #[derive(Clone)]
@@ -35,7 +35,7 @@ struct Inner {
     model: Arc<Model>,
     function: String,
     planned: Planned,
-    executable: Arc<Mutex<Box<dyn Executable>>>,
+    stepper: Mutex<Stepper>,
     vocabulary: usize,
     limit: Option<usize>,
     warnings: Vec<tl_formats::Warning>,
@@ -102,10 +102,10 @@ impl Generator {
         let graph = program.trace_generator(&function, Arc::clone(&model))?;
         let vocabulary = check_vocabulary(&graph, &model)?;
         let planned = tl_exec::plan::plan(&graph).map_err(|e| program.plan_error(e))?;
-        let executable = Arc::new(Mutex::new(engine.prepare(Arc::clone(&planned.plan))?));
+        let stepper = Mutex::new(Stepper::new(engine.prepare(Arc::clone(&planned.plan))?));
         let limit = options.context.or(model.context_length().map(|n| n.min(LONGEST)));
         let engine = engine.clone();
-        let inner = Inner { engine, model, function, planned, executable, vocabulary, limit, warnings };
+        let inner = Inner { engine, model, function, planned, stepper, vocabulary, limit, warnings };
         Ok(Generator { inner: Arc::new(inner) })
     }
 
@@ -164,12 +164,14 @@ impl Generator {
         Explanation::of(self)
     }
 
-    pub(crate) fn shared_executable(&self) -> &Arc<Mutex<Box<dyn Executable>>> {
-        &self.inner.executable
+    /// Whether the two are clones of one.
+    pub fn is(&self, other: &Generator) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    pub(crate) fn executable(&self) -> MutexGuard<'_, Box<dyn Executable>> {
-        self.inner.executable.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What runs the steps. One uncontended lock a step, unless sequences of one generator are fed from several threads at once.
+    pub(crate) fn stepper(&self) -> MutexGuard<'_, Stepper> {
+        self.inner.stepper.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Which result of the plan the logits are.

@@ -6,6 +6,7 @@
 //!   Model     an opened GGUF: tensors, metadata, tokenizer, chat template, warnings
 //!   Generator a function of a program, traced against a model, its storage derived, planned and prepared
 //!     Session one sequence of it: feed tokens, read logits, rewind, fork
+//!     step    new tokens of many sequences, computed together
 //!   Interpreter runs scripts; every tensor operation in one is a small graph that the engine runs
 //! ```
 //!
@@ -23,6 +24,7 @@ pub mod model;
 mod names;
 pub mod program;
 pub mod session;
+pub mod step;
 
 pub use engine::Engine;
 pub use error::{Diagnostics, Error};
@@ -33,3 +35,4 @@ pub use loader::{DiskLoader, Loader, MemoryLoader};
 pub use model::{Model, ModelWarning};
 pub use program::Program;
 pub use session::Session;
+pub use step::{Feed, Wanted};

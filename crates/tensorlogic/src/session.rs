@@ -6,13 +6,11 @@
 //!
 //! Invariant: after [`Session::reserve`], feeding one token at a time allocates nothing until the reserve is used up.
 
-use std::sync::Arc;
-
-use tl_exec::run::{Sequence, Wanted};
 use tl_exec::state::State;
 
 use crate::error::Error;
 use crate::generator::Generator;
+use crate::step::{Feed, Wanted};
 
 /// Rows of a step of a prompt. More rows share each read of the weights; this many make that cost vanish.
 const PROMPT_ROWS: usize = 256;
@@ -25,9 +23,7 @@ pub struct Session {
     generator: Generator,
     state: State,
     tokens: Vec<u32>,
-    /// The tokens of a step as numbers, kept so that a step allocates nothing.
-    inputs: Vec<f32>,
-    /// `[vocabulary]`: what the last token that was fed makes of the next one; empty before any.
+    /// `[wanted, vocabulary]`: what the last tokens that were fed make of the next one; empty before any.
     logits: Vec<f32>,
 }
 
@@ -36,7 +32,7 @@ impl Session {
     pub(crate) fn new(generator: Generator) -> Session {
         let state = State::new(generator.plan());
         let logits = Vec::with_capacity(generator.vocabulary());
-        Session { generator, state, tokens: Vec::new(), inputs: Vec::new(), logits }
+        Session { generator, state, tokens: Vec::new(), logits }
     }
 
     /// The generator.
@@ -60,8 +56,13 @@ impl Session {
     }
 
     /// The logits of the token after the last one, shape `[vocabulary]`; empty if nothing was fed since the session began or was
-    /// taken back.
+    /// taken back, or the last step wanted none.
     pub fn logits(&self) -> &[f32] {
+        &self.logits[self.logits.len().saturating_sub(self.generator.vocabulary())..]
+    }
+
+    /// All logits that the last step wanted of this sequence, shape `[wanted, vocabulary]`, the last row being [`Session::logits`].
+    pub fn all_logits(&self) -> &[f32] {
         &self.logits
     }
 
@@ -77,11 +78,9 @@ impl Session {
     pub fn reserve(&mut self, tokens: usize) -> Result<(), Error> {
         self.state.reserve(tokens);
         self.tokens.reserve(tokens);
-        self.inputs.reserve(PROMPT_ROWS);
         self.logits.reserve(self.generator.vocabulary().saturating_sub(self.logits.len()));
         let stream = self.len() + tokens;
-        self.generator.executable().reserve(1, stream)?;
-        Ok(())
+        self.generator.reserve(1, stream)
     }
 
     /// Appends tokens and gives the logits after the last of them, shape `[vocabulary]`. No tokens give the logits that
@@ -95,12 +94,9 @@ impl Session {
         let steps = tokens.len().div_ceil(PROMPT_ROWS);
         for (step, chunk) in tokens.chunks(PROMPT_ROWS).enumerate() {
             let wanted = if step + 1 == steps { Wanted::Last } else { Wanted::None };
-            self.step(chunk, wanted, start, |session, logits| {
-                session.logits.clear();
-                session.logits.extend_from_slice(logits);
-            })?;
+            self.step(chunk, wanted, start)?;
         }
-        Ok(&self.logits)
+        Ok(self.logits())
     }
 
     /// Appends tokens and shows the logits after each of them: `see(i, logits)` for `tokens[i]`, in order.
@@ -115,15 +111,13 @@ impl Session {
         self.check(tokens)?;
         let (start, vocabulary) = (self.len(), self.generator.vocabulary());
         for (step, chunk) in tokens.chunks(SCORED_ROWS).enumerate() {
-            self.step(chunk, Wanted::All, start, |session, logits| {
-                for (row, logits) in logits.chunks_exact(vocabulary).enumerate() {
-                    see(step * SCORED_ROWS + row, logits);
-                }
-                let last = &logits[logits.len() - vocabulary..];
-                session.logits.clear();
-                session.logits.extend_from_slice(last);
-            })?;
+            self.step(chunk, Wanted::All, start)?;
+            for (row, logits) in self.logits.chunks_exact(vocabulary).enumerate() {
+                see(step * SCORED_ROWS + row, logits);
+            }
         }
+        self.logits.drain(..self.logits.len().saturating_sub(vocabulary));
+        self.logits.shrink_to(vocabulary);
         Ok(())
     }
 
@@ -168,12 +162,16 @@ impl Session {
             generator: self.generator.clone(),
             state: self.state.clone(),
             tokens: self.tokens.clone(),
-            inputs: Vec::new(),
             logits: self.logits.clone(),
         }
     }
 
-    fn check(&self, tokens: &[u32]) -> Result<(), Error> {
+    pub(crate) fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
+    /// Refuses tokens that can't be appended.
+    pub(crate) fn check(&self, tokens: &[u32]) -> Result<(), Error> {
         let size = self.generator.vocabulary();
         if let Some(&id) = tokens.iter().find(|&&id| id as usize >= size) {
             return Err(Error::Token { id, size });
@@ -185,32 +183,22 @@ impl Session {
         }
     }
 
-    /// Runs one step and hands over the logits of the wanted rows. On failure, goes back to `start` tokens.
-    fn step(
-        &mut self,
-        chunk: &[u32],
-        wanted: Wanted,
-        start: usize,
-        done: impl FnOnce(&mut Self, &[f32]),
-    ) -> Result<(), Error> {
-        self.inputs.clear();
-        self.inputs.extend(chunk.iter().map(|&id| id as f32));
-        let executable = Arc::clone(self.generator.shared_executable());
-        // One uncontended lock a step, unless sessions of one generator are fed from several threads at once.
-        let mut executable = executable.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let sequence = Sequence { state: &mut self.state, rows: chunk.len(), wanted };
-        if let Err(error) = executable.run(&mut [sequence], &[&self.inputs]) {
-            drop(executable);
-            // The earlier chunks of this call are taken back; where a window forbids that, the sequence begins again.
+    /// Takes note of a step that appended these tokens and wanted these logits.
+    pub(crate) fn stepped(&mut self, tokens: &[u32], logits: &[f32]) {
+        self.tokens.extend_from_slice(tokens);
+        self.logits.clear();
+        self.logits.extend_from_slice(logits);
+    }
+
+    /// Runs one step of this sequence alone. On failure, goes back to `start` tokens.
+    fn step(&mut self, tokens: &[u32], wanted: Wanted, start: usize) -> Result<(), Error> {
+        let generator = self.generator.clone();
+        if let Err(error) = generator.step(&mut [Feed { session: self, tokens, wanted }]) {
+            // The earlier steps of this call are taken back; where a window forbids that, the sequence begins again.
             if self.truncate(start).is_err() {
                 self.truncate(0)?;
             }
-            return Err(error.into());
-        }
-        self.tokens.extend_from_slice(chunk);
-        if wanted != Wanted::None {
-            let output = self.generator.logits_output();
-            done(self, executable.output(output));
+            return Err(error);
         }
         Ok(())
     }

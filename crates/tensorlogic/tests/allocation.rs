@@ -1,4 +1,4 @@
-//! Feeding one token at a time allocates nothing, once a session has reserved.
+//! Feeding one token at a time allocates nothing, once a session has reserved; nor do steps of several sequences.
 
 mod support;
 
@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use support::*;
-use tensorlogic::{Engine, Generator};
+use tensorlogic::{Engine, Feed, Generator, Session};
 use tl_tensor::DType;
 
 /// Counts what any thread asks of the system's allocator.
@@ -55,5 +55,18 @@ fn steady_state_decode_allocates_nothing() {
         }
         let made = ALLOCATIONS.load(Ordering::Relaxed) - before;
         assert_eq!(made, 0, "{made} allocations in 290 steps");
+
+        let mut sessions: [Session; 3] = std::array::from_fn(|_| generator.session());
+        sessions.iter_mut().for_each(|session| session.reserve(300).unwrap());
+        generator.reserve(3, 300).unwrap();
+        let mut step = |token: u32| {
+            let mut feeds = sessions.each_mut().map(|session| (session, [token]));
+            generator.step(&mut feeds.each_mut().map(|(session, tokens)| Feed::last(session, &*tokens))).unwrap();
+        };
+        step(1);
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        next.iter().for_each(|&token| step(token));
+        let made = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        assert_eq!(made, 0, "{made} allocations in 290 steps of three sequences");
     }
 }

@@ -128,3 +128,21 @@ pub fn difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max)
 }
+
+/// A recurrent model of the made-up model's weights: what it remembers is one row.
+pub const RECURRENT: &str = "fn recurrent(m, tok[p]) -> logits[p, v] {
+    x[p, d] = m.token_embd.weight[d, tok[p]]
+    h[p, d] = tanh(0.5 * h[p - 1, e] m.blk[0].attn_q.weight[e, d] + x[p, d])
+    logits[p, v] = h[p, d] m.token_embd.weight[d, v]
+}";
+
+/// Generators that remember in different ways: all rows, rings, and one row.
+pub fn every_memory(engine: &Engine, model: &Arc<Model>) -> [(&'static str, Generator); 3] {
+    let window = changed_library("where t <= p", "where t <= p and p - t < 70");
+    let recurrent = Program::check("recurrent.tl", RECURRENT, &MemoryLoader::default());
+    [
+        ("all rows", Generator::new(engine, Arc::clone(model)).unwrap()),
+        ("rings", generator(engine, model, &window)),
+        ("one row", generator(engine, model, &recurrent)),
+    ]
+}
