@@ -18,6 +18,21 @@ const PROMPT_ROWS: usize = 256;
 /// Rows of a step whose logits are all wanted: each has one value a token of the vocabulary.
 const SCORED_ROWS: usize = 64;
 
+/// A place in a sequence that [`Session::take_back`] can return to.
+#[derive(Debug)]
+pub struct Mark {
+    len: usize,
+    /// The sequence as it was there, where a window may drop rows before the return.
+    kept: Option<Session>,
+}
+
+impl Mark {
+    /// Whether the rows of the place would not last, so that the mark keeps them.
+    pub fn holds_a_fork(&self) -> bool {
+        self.kept.is_some()
+    }
+}
+
 /// One sequence of a generator.
 pub struct Session {
     generator: Generator,
@@ -153,6 +168,31 @@ impl Session {
         self.tokens.truncate(len);
         self.logits.clear();
         Ok(())
+    }
+
+    /// Marks the present place, to be returned to after up to `tokens` more tokens. Costs nothing but where a window is about to drop rows
+    /// that the return needs: then the mark holds a fork.
+    pub fn mark(&self, tokens: usize) -> Mark {
+        let kept = (!self.state.can_return_after(tokens)).then(|| self.fork());
+        Mark { len: self.len(), kept }
+    }
+
+    /// Takes the sequence back to its first `len` tokens, at least those that it had at the mark. Its logits are gone then, unless it is that
+    /// long already.
+    ///
+    /// # Errors
+    /// When more tokens were fed than the mark was made for and a window has dropped rows; when memory can't be had.
+    pub fn take_back(&mut self, mark: Mark, len: usize) -> Result<(), Error> {
+        debug_assert!(mark.len <= len && len <= self.len(), "the place lies between the mark and the end");
+        match (self.truncate(len), mark.kept) {
+            (Err(_), Some(kept)) => {
+                let again = self.tokens[mark.len..len].to_vec();
+                *self = kept;
+                self.feed(&again)?;
+                Ok(())
+            }
+            (result, _) => result,
+        }
     }
 
     /// A second sequence that begins as this one; what is remembered so far is shared.

@@ -151,6 +151,8 @@ impl From<GenerateError> for Failure {
             GenerateError::Library(error) => error.into(),
             GenerateError::Param(error) => Self::usage(error.to_string()),
             GenerateError::EmptyPrompt => Self::usage(error.to_string()),
+            GenerateError::OtherVocabulary(message) => Self::data(message),
+            GenerateError::Excluded { .. } => Self::data(error.to_string()),
             GenerateError::Sample(error) => Self { code: 70, message: error.to_string() },
         }
     }

@@ -1,7 +1,7 @@
 //! The command line, `tl`.
 //!
 //! Each command is a file of `commands/`: its arguments as a struct and one function `run`. What they share has a file of its own: how a model
-//! is found and opened ([`opening`]), how sampling is chosen ([`sampling`]), how errors become messages and exit codes ([`failure`]), what goes
+//! is found and opened ([`opening`]), how sampling is chosen ([`sampling`]), where guesses come from ([`speculation`]), how errors become messages and exit codes ([`failure`]), what goes
 //! to which stream ([`terminal`]).
 //!
 //! Invariant: results go to standard output, everything else to standard error; a program can rely on the exit code.
@@ -12,6 +12,7 @@ mod interrupt;
 mod opening;
 mod progress;
 mod sampling;
+mod speculation;
 mod terminal;
 
 use std::process::ExitCode;

@@ -84,6 +84,11 @@ impl State {
         true
     }
 
+    /// Whether a truncation to the present length will be possible after so many more rows.
+    pub fn can_return_after(&self, rows: usize) -> bool {
+        self.stores.iter().all(|s| s.can_return_after(rows))
+    }
+
     /// Bytes of the pages, those that are shared included.
     pub fn bytes(&self) -> usize {
         self.stores.iter().map(Store::bytes).sum()
@@ -163,10 +168,14 @@ impl Store {
         self.pages.reserve(needed);
     }
 
+    /// The first page that the row after `len` rows needs.
+    fn page_needed_after(&self, len: usize) -> usize {
+        self.window.map_or(0, |w| (len + 1).saturating_sub(w)) / PAGE_ROWS
+    }
+
     /// Drops the pages that lie before the window of the next row; those that are not shared serve again.
     fn forget(&mut self) {
-        let Some(window) = self.window else { return };
-        let needed = (self.len + 1).saturating_sub(window) / PAGE_ROWS;
+        let needed = self.page_needed_after(self.len);
         while self.first_page < needed && self.pages.len() > 1 {
             let page = self.pages.pop_front().expect("there is more than one page");
             self.first_page += 1;
@@ -177,8 +186,19 @@ impl Store {
     }
 
     fn can_truncate(&self, len: usize) -> bool {
+        self.can_truncate_from(len, self.first_page)
+    }
+
+    /// Whether a truncation would be possible if the rows began at that page.
+    fn can_truncate_from(&self, len: usize, first_page: usize) -> bool {
         let needed = self.window.map_or(0, |w| (len + 1).saturating_sub(w));
-        self.first() == 0 || (len > self.first() && needed >= self.first())
+        let first = first_page * PAGE_ROWS;
+        first == 0 || (len > first && needed >= first)
+    }
+
+    fn can_return_after(&self, rows: usize) -> bool {
+        let dropped = self.page_needed_after(self.len + rows);
+        self.can_truncate_from(self.len, self.first_page.max(dropped))
     }
 
     fn truncate(&mut self, len: usize) {
@@ -240,6 +260,19 @@ mod tests {
         a.append(&[8.0, 8.0]);
         assert_eq!((a.row(70), b.row(70)), (Some(&[8.0, 8.0][..]), Some(&[7.0, 7.0][..])));
         assert!(Arc::ptr_eq(&a.pages[0], &b.pages[0]) && !Arc::ptr_eq(&a.pages[1], &b.pages[1]));
+    }
+
+    #[test]
+    fn whether_there_is_a_way_back_is_known_before() {
+        for (window, rows) in [(None, 100), (Some(2), 3), (Some(2), 70), (Some(100), 40)] {
+            let mut s = store(window);
+            for len in 0..300 {
+                fill(&mut s, len);
+                let mut later = s.clone();
+                fill(&mut later, len + rows);
+                assert_eq!(s.can_return_after(rows), later.can_truncate(len), "{window:?} {rows} {len}");
+            }
+        }
     }
 
     #[test]

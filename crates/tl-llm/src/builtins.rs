@@ -1,12 +1,17 @@
 //! What this crate adds to the language: sampling, and models by their names.
 //!
 //! Each sampler of the chain is a function that draws on its own (`top_k_sample(logits, k)`), and `sample` is the whole chain with the
-//! command line's names and defaults. All draw from one generator of random numbers, which `seed(n)` sets.
+//! command line's names and defaults. All draw from one generator of random numbers, which `seed(n)` sets. `beam_search` draws nothing.
 
-use tensorlogic::interpreter::builtins::open_model;
+use std::sync::Arc;
+
+use tensorlogic::interpreter::builtins::{generator_of, open_model};
+use tensorlogic::interpreter::value::{Dict, Key};
 use tensorlogic::interpreter::{Arguments, Builtin, CallError, Context, Purity, TensorValue, Value};
 
+use crate::beam::{Beam, BeamOptions, beam_search as search};
 use crate::download::{FetchOptions, Spec, fetch};
+use crate::generation::{Finish, GenerateOptions};
 use crate::sampling::builtins as draw;
 use crate::sampling::{Candidates, Rng, SampleError, Sampler, SamplingParams, random_seed};
 
@@ -71,6 +76,14 @@ const TABLE: &[Builtin] = &[
         |context, args| one_stage(context, &args, draw::typical_sample, 0.95),
     ),
     Builtin::new(
+        "beam_search",
+        "model, tokens, width = 4, length_penalty = 1, n = 64",
+        Purity::Effect,
+        "The most probable continuations of ids by up to `n` tokens, `width` followed at once: a list, best first, of dicts of `ids`, `text`, \
+         `score`, `log_probability` and `ended` (whether the model ended it). The score is `log_probability / length ^ length_penalty`.",
+        beam_search,
+    ),
+    Builtin::new(
         "penalize",
         "logits, recent, repeat = 1, presence = 0, frequency = 0",
         Purity::Pure,
@@ -78,6 +91,9 @@ const TABLE: &[Builtin] = &[
         penalize,
     ),
 ];
+
+/// The most sequences that a script may follow at once.
+const MAX_WIDTH: usize = 1024;
 
 /// The generator of random numbers and the buffer of one interpreter.
 struct Draws {
@@ -170,6 +186,41 @@ fn biases(arguments: &Arguments, parameter: usize) -> Result<Vec<(u32, f32)>, Ca
         Ok((id, bias.as_number().ok_or_else(wrong)? as f32))
     };
     arguments.items(parameter)?.into_iter().map(pair).collect()
+}
+
+fn beam_search(context: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
+    let (model, prompt) = (arguments.model(0)?, arguments.token_ids(1)?);
+    let beam = BeamOptions { width: arguments.count_or(2, 4)?, length_penalty: arguments.number_or(3, 1.0)? };
+    let options =
+        GenerateOptions { max_tokens: Some(arguments.count_or(4, 64)?), ..GenerateOptions::default() };
+    if beam.width > MAX_WIDTH {
+        return Err(arguments.wrong(2, &format!("at most {MAX_WIDTH}")));
+    }
+    // Without a vocabulary there are ids all the same, and nothing but their number ends them.
+    let tokenizer = model.tokenizer().ok();
+    let mut session = generator_of(context, &model)?.session();
+    let cancel = context.host().interrupt().unwrap_or_default();
+    let found = search(&mut session, tokenizer, &prompt, &options, &beam, &cancel);
+    // A script that is to stop stops here.
+    context.check()?;
+    let found = found.map_err(|e| CallError::new(e.to_string()))?;
+    Ok(Value::list(found.beams.iter().map(beam_value)))
+}
+
+fn beam_value(beam: &Beam) -> Value {
+    let mut dict = Dict::new();
+    let ended = matches!(beam.finish, Finish::End(_));
+    let entries = [
+        ("ids", Value::list(beam.ids.iter().map(|&id| Value::from(id)))),
+        ("text", Value::text(&beam.text)),
+        ("score", Value::Number(beam.score)),
+        ("log_probability", Value::Number(beam.log_probability)),
+        ("ended", Value::Bool(ended)),
+    ];
+    for (key, value) in entries {
+        dict.set(Key::Str(key.into()), value);
+    }
+    Value::Dict(Arc::new(dict))
 }
 
 fn penalize(_: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {

@@ -5,18 +5,26 @@
 //! loop: id ← sample(logits); an end token, a stop string, the limit or a cancellation ends it; text ← decode(id); feed(id)
 //! ```
 //!
+//! What is sampled and when it ends is [`crate::continuation`]'s, guesses of several tokens a step are [`crate::speculation`]'s.
+//!
 //! Invariant: once the prompt is fed and the session has reserved, a token allocates nothing here.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tensorlogic::Session;
-use tl_formats::tokenizer::{DecodeOptions, EncodeError, EncodeOptions, Tokenizer};
+use tl_formats::tokenizer::{EncodeError, EncodeOptions, Tokenizer};
 
-use crate::sampling::{ParamError, SampleError, Sampler, SamplingParams, StopMatcher};
+use crate::continuation::Continuation;
+use crate::sampling::{ParamError, SampleError, SamplingParams};
+use crate::speculation::{Guessed, Guesser, Speculation};
 
 /// Tokens that are fed between two looks at the cancellation flag.
 const PROMPT_CHUNK: usize = 256;
+
+/// Steps without guesses at the beginning, which tell what a step costs.
+const PLAIN_STEPS: usize = 2;
 
 /// How to continue a prompt.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +39,8 @@ pub struct GenerateOptions {
     pub ignore_end: bool,
     /// Special tokens show as their text.
     pub show_special: bool,
+    /// Where guesses come from; they change the speed and nothing else.
+    pub speculation: Speculation,
 }
 
 /// Why a generation ended.
@@ -59,17 +69,21 @@ pub struct Generation {
     pub finish: Finish,
     /// Tokens of the prompt that were fed, and the time that it took.
     pub prefill: Timing,
-    /// Steps of one token, and the time that they took.
+    /// Tokens that were fed after the prompt, and the time that it took.
     pub decode: Timing,
+    /// Those of them that were fed alone, without guesses.
+    pub plain: Timing,
+    /// What became of the guesses.
+    pub guessed: Guessed,
     /// The seed of the draws.
     pub seed: u64,
 }
 
 impl Generation {
-    /// That of a prompt that was cancelled before it was fed.
-    fn cancelled(seed: u64) -> Self {
-        let (ids, text, finish) = (Vec::new(), String::new(), Finish::Cancelled);
-        Self { ids, text, finish, prefill: Timing::default(), decode: Timing::default(), seed }
+    /// How many times faster the tokens came than one a step would have, by the steps without guesses; `None` where nothing was guessed.
+    pub fn speed_up(&self) -> Option<f64> {
+        let (rate, plain) = (self.decode.rate(), self.plain.rate());
+        (self.guessed.guessed > 0 && plain > 0.0).then(|| rate / plain)
     }
 }
 
@@ -88,6 +102,11 @@ impl Timing {
         let seconds = self.time.as_secs_f64();
         if seconds > 0.0 { self.tokens as f64 / seconds } else { 0.0 }
     }
+
+    fn add(&mut self, tokens: usize, time: Duration) {
+        self.tokens += tokens;
+        self.time += time;
+    }
 }
 
 /// Why nothing could be generated.
@@ -102,6 +121,17 @@ pub enum GenerateError {
     /// A parameter.
     #[error(transparent)]
     Param(#[from] ParamError),
+    /// A draft model has another vocabulary.
+    #[error("{0}")]
+    OtherVocabulary(String),
+    /// A text holds a token that a guard of the program excludes.
+    #[error("token {id} at position {position} can't stand there: the program excludes it, so the text has no probability")]
+    Excluded {
+        /// The token.
+        id: u32,
+        /// Its position among the tokens.
+        position: usize,
+    },
     /// There is nothing to continue.
     #[error("the prompt has no tokens; give a text, or a token to begin with")]
     EmptyPrompt,
@@ -132,79 +162,49 @@ pub fn prompt_ids(
 /// See [`GenerateError`]. Tokens that were fed before the error stay in the session.
 pub fn generate(
     session: &mut Session,
-    tokenizer: Option<&Tokenizer>,
+    tokenizer: Option<&Arc<Tokenizer>>,
     prompt: &[u32],
     options: &GenerateOptions,
     cancel: &AtomicBool,
     see: impl FnOnce(&[f32]),
     mut show: impl FnMut(&str),
 ) -> Result<Generation, GenerateError> {
-    if prompt.is_empty() {
-        return Err(GenerateError::EmptyPrompt);
+    let (vocabulary, context) = (session.generator().vocabulary(), session.generator().context_limit());
+    let mut text = Continuation::new(tokenizer, options, prompt, vocabulary, context)?;
+    let mut guesser = Guesser::new(&options.speculation, prompt);
+    let (mut decode, mut plain) = (Timing::default(), Timing::default());
+    let prefill = feed_prompt(session, prompt, cancel)?;
+    let mut next = None;
+    if prefill.is_some() {
+        see(session.logits());
+        session.reserve(text.left().min(1024))?;
+        next = text.next(session.logits(), &mut show)?;
     }
-    let mut sampler = Sampler::new(options.sampling.clone(), session.generator().vocabulary())?;
-    let mut stops = StopMatcher::new(&options.stop)?;
-    let decoding = DecodeOptions { special: options.show_special, from_start: false };
-    let mut decoder = tokenizer.map(|t| (t, t.decoder(decoding)));
-    let ends = |id| !options.ignore_end && tokenizer.is_some_and(|t| t.is_end_of_generation(id));
-    let room = room_after(session, prompt)?;
-    let limit = options.max_tokens.unwrap_or(usize::MAX);
-    let (mut ids, mut text) = (Vec::with_capacity(limit.min(room).min(4096)), String::with_capacity(4096));
-    let Some(prefill) = feed_prompt(session, prompt, cancel)? else {
-        return Ok(Generation::cancelled(sampler.seed()));
-    };
-    prompt.iter().for_each(|&id| sampler.accept(id));
-    see(session.logits());
-    session.reserve(limit.min(room).min(1024))?;
-    let mut decode = Timing::default();
-    let finish = loop {
-        if cancel.load(Ordering::Relaxed) {
-            break Finish::Cancelled;
-        }
-        if ids.len() >= limit {
-            break Finish::Length;
-        }
+    while let Some(id) = next.filter(|_| !cancel.load(Ordering::Relaxed)) {
         let began = Instant::now();
-        let id = sampler.sample(session.logits())?;
-        if ends(id) {
-            break Finish::End(id);
-        }
-        ids.push(id);
-        let step =
-            stops.push(decoder.as_mut().map_or("", |(tokenizer, decoder)| decoder.push(tokenizer, id)));
-        if !step.text.is_empty() {
-            text.push_str(step.text);
-            show(step.text);
-        }
-        if let Some(which) = step.stop {
-            break Finish::Stop(stops.stop_string(which).unwrap_or_default().to_owned());
-        }
-        if ids.len() > room {
-            break Finish::Context;
-        }
-        if ids.len() < limit {
+        guesser.follow(id);
+        // Of the tokens that are left, one is drawn after the last guess.
+        let most = if plain.tokens < PLAIN_STEPS { 0 } else { text.left().saturating_sub(1) };
+        let fed;
+        if guesser.guess(most, text.sampler())?.is_empty() {
             session.feed(&[id])?;
-            decode = Timing { tokens: decode.tokens + 1, time: decode.time + began.elapsed() };
+            (fed, next) = (1, text.next(session.logits(), &mut show)?);
+            plain.add(1, began.elapsed());
+        } else {
+            (fed, next) = guesser.verify(session, &mut text, id, &mut show)?;
         }
-    };
-    let last = decoder.as_mut().map_or("", |(_, decoder)| decoder.finish());
-    for rest in [stops.push(last).text.to_owned(), stops.finish().to_owned()] {
-        if !rest.is_empty() {
-            text.push_str(&rest);
-            show(&rest);
-        }
+        decode.add(fed, began.elapsed());
     }
-    Ok(Generation { ids, text, finish, prefill, decode, seed: sampler.seed() })
-}
-
-/// How many tokens the context has left after the prompt. A prompt that is too long is refused before any of it is fed.
-fn room_after(session: &Session, prompt: &[u32]) -> Result<usize, tensorlogic::Error> {
-    let Some(limit) = session.generator().context_limit() else { return Ok(usize::MAX) };
-    limit.checked_sub(prompt.len()).ok_or(tensorlogic::Error::Context { limit, asked: prompt.len() })
+    text.end(Finish::Cancelled, show);
+    let seed = text.sampler().seed();
+    let finish = text.finish().cloned().unwrap_or(Finish::Cancelled);
+    let (ids, text) = text.into_parts();
+    let prefill = prefill.unwrap_or_default();
+    Ok(Generation { ids, text, finish, prefill, decode, plain, guessed: guesser.done, seed })
 }
 
 /// Makes the session's sequence the prompt, piece by piece so that it can be cancelled; `None` if it was.
-fn feed_prompt(
+pub(crate) fn feed_prompt(
     session: &mut Session,
     prompt: &[u32],
     cancel: &AtomicBool,
@@ -230,23 +230,25 @@ fn feed_prompt(
 /// When a token is not in the vocabulary, the context is too short, or the logits are no distribution.
 pub fn logprobs(session: &mut Session, ids: &[u32]) -> Result<Vec<f64>, GenerateError> {
     let mut out = Vec::with_capacity(ids.len().saturating_sub(1));
-    let mut bad: Option<tensorlogic::Error> = None;
+    let mut bad: Option<GenerateError> = None;
     if ids.len() > 1 {
         session.feed_all_logits(&ids[..ids.len() - 1], |i, logits| {
             let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let sum: f64 = logits.iter().map(|&l| f64::from(l - max).exp()).sum();
             let own = f64::from(logits[ids[i + 1] as usize] - max);
             let value = own - sum.ln();
-            if !value.is_finite() && bad.is_none() {
+            if own == f64::NEG_INFINITY && sum.is_finite() && sum > 0.0 {
+                bad.get_or_insert(GenerateError::Excluded { id: ids[i + 1], position: i + 1 });
+            } else if !value.is_finite() && bad.is_none() {
                 let count = logits.iter().filter(|l| !l.is_finite()).count();
                 let first = logits.iter().position(|l| !l.is_finite()).unwrap_or(0);
-                bad = Some(tensorlogic::Error::BadLogits { count, first });
+                bad = Some(tensorlogic::Error::BadLogits { count, first }.into());
             }
             out.push(value);
         })?;
     }
     match bad {
-        Some(error) => Err(error.into()),
+        Some(error) => Err(error),
         None => Ok(out),
     }
 }

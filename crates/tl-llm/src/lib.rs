@@ -1,18 +1,27 @@
-//! Language models: catalogue and download, generation, samplers, conversations.
+//! Language models: catalogue and download, generation, samplers, speculation, conversations.
 //!
 //! ```text
-//! catalogue ─ download ─→ file ─ tensorlogic ─→ generator, session ─ generation, sampling ─→ text
+//! catalogue ─ download ─→ file ─ tensorlogic ─→ generator, session ─ generation, speculation ─ continuation, sampling ─→ text
+//!                                                                    samples, beam
 //!                                                                    conversation
 //! ```
 
+pub mod beam;
 pub mod builtins;
 pub mod catalogue;
+pub mod continuation;
 pub mod conversation;
 pub mod download;
 pub mod generation;
+pub mod samples;
 pub mod sampling;
+pub mod speculation;
 
 pub use conversation::{Conversation, ConversationError};
+pub use beam::{Beam, BeamOptions, Beams, beam_search};
+pub use continuation::Continuation;
 pub use generation::{
     Finish, GenerateError, GenerateOptions, Generation, Timing, generate, logprobs, prompt_ids,
 };
+pub use samples::{Sample, Samples, sample_many};
+pub use speculation::{Draft, Speculation};

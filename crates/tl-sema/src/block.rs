@@ -121,6 +121,13 @@ impl Block {
         Rc::new(out)
     }
 
+    /// What stands for an element that an equation's guard excludes: 0, but −∞ for a logit of a function that generates. A token of
+    /// logit 0 would be a token like any other; one that does not exist can't come next.
+    pub fn excluded(&self, equation: &Equation) -> f64 {
+        let generates = |f: &Arc<Function>| f.is_generator() && f.result.text == equation.target.text;
+        if self.function.as_ref().is_some_and(generates) { f64::NEG_INFINITY } else { 0.0 }
+    }
+
     /// Whether the positions of a tensor can be staged: its equations name them.
     pub fn names_positions(&self, tensor: &str) -> bool {
         self.tensors

@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustyline::error::ReadlineError;
 use tl_formats::chat_template::{ChatTemplate, Message};
 use tl_llm::catalogue::Catalogue;
-use tl_llm::{Conversation, Finish, GenerateOptions, Generation};
+use tl_llm::{Conversation, Finish, GenerateOptions, Generation, Speculation};
 
+use super::stats;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt;
 use crate::opening::{self, OpenArgs, Opened};
 use crate::sampling::{SETTABLE, SamplingArgs};
+use crate::speculation::SpeculationArgs;
 use crate::terminal::{print, remark, stream};
 
 /// The arguments of `tl chat`.
@@ -32,13 +34,15 @@ pub struct Args {
     /// How many tokens an answer has at most.
     #[arg(short = 'n', long, value_name = "N")]
     max_tokens: Option<usize>,
-    /// Print the tokens per second of prompt and answer.
+    /// Print the tokens per second of prompt and answer, and what came of guesses.
     #[arg(long)]
     stats: bool,
     #[command(flatten)]
     open: OpenArgs,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    speculation: SpeculationArgs,
 }
 
 const HELP: &str = "\
@@ -62,7 +66,8 @@ pub fn run(args: Args, threads: Option<usize>) -> Outcome {
     if let Some(system) = &args.system {
         conversation.set_system(system);
     }
-    let mut chat = Chat { conversation, args, opened, cancel: interrupt::flag() };
+    let speculation = args.speculation.speculation(&opened.generator, &args.open)?;
+    let mut chat = Chat { conversation, args, opened, speculation, cancel: interrupt::flag() };
     match message {
         Some(message) => chat.say_once(message),
         None if std::io::stdin().is_terminal() => chat.converse(),
@@ -105,6 +110,7 @@ struct Chat {
     conversation: Conversation,
     args: Args,
     opened: Opened,
+    speculation: Speculation,
     cancel: Arc<AtomicBool>,
 }
 
@@ -127,6 +133,7 @@ impl Chat {
             max_tokens: self.args.max_tokens,
             sampling: self.args.sampling.params(self.opened.entry),
             stop: self.args.sampling.stop.clone(),
+            speculation: self.speculation.clone(),
             ..GenerateOptions::default()
         };
         let cancel = Arc::clone(&self.cancel);
@@ -146,7 +153,9 @@ impl Chat {
             _ => {}
         }
         if self.args.stats {
-            remark(format_args!("{}", stats(&generation)));
+            let Generation { prefill, decode, guessed, .. } = generation;
+            let written = generation.ids.len();
+            remark(format_args!("{}", stats(prefill, written, decode, guessed, generation.speed_up())));
         }
         Ok(generation)
     }
@@ -262,15 +271,4 @@ impl Chat {
         self.conversation.set_messages(messages);
         Ok(())
     }
-}
-
-/// The speed of prompt and answer.
-fn stats(generation: &Generation) -> String {
-    let (prefill, decode) = (generation.prefill, generation.decode);
-    let (read, written) = (prefill.tokens, generation.ids.len());
-    format!(
-        "prompt {read} tokens, {:.1} tokens/s; answer {written} tokens, {:.1} tokens/s",
-        prefill.rate(),
-        decode.rate()
-    )
 }

@@ -1,4 +1,5 @@
-//! `tl generate`: continues a text or a list of token ids, as they are, without a chat template.
+//! `tl generate`: continues a text or a list of token ids, as they are, without a chat template: once, several times (`--samples`), or by the
+//! most probable continuations (`--beams`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,14 +7,19 @@ use std::sync::atomic::Ordering;
 use serde_json::json;
 use tl_formats::tokenizer::{EncodeOptions, Tokenizer};
 use tl_llm::sampling::builtins::top_k_values;
-use tl_llm::{Finish, GenerateError, GenerateOptions, Generation, generate, prompt_ids};
+use tl_llm::speculation::Guessed;
+use tl_llm::{
+    BeamOptions, Beams, Finish, GenerateError, GenerateOptions, Generation, Samples, Timing, beam_search,
+    generate, prompt_ids, sample_many,
+};
 
-use super::print_json;
+use super::{print_json, stats};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt;
 use crate::opening::{self, OpenArgs, Opened};
 use crate::sampling::SamplingArgs;
-use crate::terminal::{print, stream};
+use crate::speculation::SpeculationArgs;
+use crate::terminal::{print, remark, stream};
 
 /// The arguments of `tl generate`.
 #[derive(clap::Args, Debug)]
@@ -41,6 +47,26 @@ pub struct Args {
     /// Report the K largest logits of the first new position.
     #[arg(long, value_name = "K", default_value_t = 0)]
     top_logits: usize,
+    /// Continue the prompt N times, with the seeds that follow the first.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), conflicts_with_all = ["lookup", "draft"])]
+    samples: Option<u16>,
+    /// Search the most probable continuations, N at once; nothing is sampled.
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=1024),
+        conflicts_with_all = [
+            "samples", "lookup", "draft", "temp", "top_k", "top_p", "min_p", "typical", "repeat_penalty",
+            "repeat_last_n", "presence_penalty", "frequency_penalty", "seed",
+        ]
+    )]
+    beams: Option<u16>,
+    /// Beams are compared by log p / tokens^X: 0 compares probabilities, 1 those of the mean token.
+    #[arg(long, value_name = "X", default_value_t = 1.0, requires = "beams", allow_negative_numbers = true)]
+    length_penalty: f64,
+    /// Print the tokens per second of prompt and answer, and what came of guesses.
+    #[arg(long)]
+    stats: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -48,6 +74,17 @@ pub struct Args {
     open: OpenArgs,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    speculation: SpeculationArgs,
+}
+
+/// One of several continuations, as it is printed.
+struct Text<'a> {
+    /// What it is: its number, and its score or its seed.
+    head: String,
+    text: &'a str,
+    ids: &'a [u32],
+    finish: &'a Finish,
 }
 
 /// Runs the command.
@@ -63,7 +100,7 @@ pub fn run(args: Args, threads: Option<usize>) -> Outcome {
         Err(_) if args.ids.is_some() => None,
         Err(error) => return Err(error.into()),
     };
-    let tokenizer = tokenizer.as_deref();
+    let tokenizer = tokenizer.as_ref();
     let prompt = prompt(&args, tokenizer)?;
     let options = GenerateOptions {
         max_tokens: Some(args.max_tokens),
@@ -71,41 +108,187 @@ pub fn run(args: Args, threads: Option<usize>) -> Outcome {
         stop: args.sampling.stop.clone(),
         ignore_end: args.ignore_end,
         show_special: false,
+        speculation: args.speculation.speculation(&opened.generator, &args.open)?,
     };
-    let cancel = interrupt::flag();
-    let (mut top, mut written) = (Ok(Vec::new()), Ok(()));
-    let see = |logits: &[f32]| top = top_k_values(logits, args.top_logits);
-    let show = |text: &str| {
-        if !args.json && written.is_ok() {
-            written = stream(text);
-            cancel.fetch_or(written.is_err(), Ordering::Relaxed);
-        }
-    };
-    let generation =
-        generate(&mut opened.generator.session(), tokenizer, &prompt, &options, &cancel, see, show)?;
-    written?;
-    let top = top.map_err(GenerateError::from)?;
-    if args.json {
-        print_json(&report(&generation, &prompt, &top, &opened))?;
-    } else {
-        print_end(&generation, &top, tokenizer)?;
+    let run = Run { args: &args, opened: &opened, tokenizer, prompt, options };
+    match (args.beams, args.samples) {
+        (Some(width), _) => run.beams(width.into()),
+        (None, Some(count)) => run.samples(count.into()),
+        (None, None) => run.once(),
     }
-    if generation.finish == Finish::Cancelled { Err(Failure::interrupted()) } else { Ok(()) }
 }
 
-/// What follows the text: the end of its line, and the largest logits. Without a tokenizer there was no text, and the ids stand for it.
-fn print_end(generation: &Generation, top: &[(u32, f32)], tokenizer: Option<&Tokenizer>) -> Outcome {
-    let ids = || generation.ids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
-    print(format_args!("{}\n", if tokenizer.is_some() { String::new() } else { ids() }))?;
-    for &(id, value) in top {
-        let token = tokenizer.map_or_else(String::new, |t| t.token_display(id));
-        print(format_args!("{id:>8} {value:>12.5}  {token}\n"))?;
+/// What all ways of continuing a prompt need.
+struct Run<'a> {
+    args: &'a Args,
+    opened: &'a Opened,
+    tokenizer: Option<&'a Arc<Tokenizer>>,
+    prompt: Vec<u32>,
+    options: GenerateOptions,
+}
+
+impl Run<'_> {
+    /// One continuation, shown as it comes.
+    fn once(&self) -> Outcome {
+        let Run { args, opened, tokenizer, prompt, options } = self;
+        let cancel = interrupt::flag();
+        let mut session = opened.generator.session();
+        let (mut top, mut written) = (Ok(Vec::new()), Ok(()));
+        let see = |logits: &[f32]| top = top_k_values(logits, args.top_logits);
+        let show = |text: &str| {
+            if !args.json && written.is_ok() {
+                written = stream(text);
+                cancel.fetch_or(written.is_err(), Ordering::Relaxed);
+            }
+        };
+        let generation = generate(&mut session, *tokenizer, prompt, options, &cancel, see, show)?;
+        written?;
+        let top = top.map_err(GenerateError::from)?;
+        if args.json {
+            print_json(&self.report(&generation, &top))?;
+        } else {
+            let text = if tokenizer.is_some() { String::new() } else { joined(&generation.ids) };
+            print(format_args!("{text}\n"))?;
+            self.print_top(&top)?;
+        }
+        let Generation { prefill, decode, guessed, .. } = generation;
+        self.tell(prefill, generation.ids.len(), decode, guessed, generation.speed_up());
+        if generation.finish == Finish::Cancelled { Err(Failure::interrupted()) } else { Ok(()) }
     }
-    Ok(())
+
+    /// Several samples of the prompt.
+    fn samples(&self, count: usize) -> Outcome {
+        let (cancel, mut session) = (interrupt::flag(), self.opened.generator.session());
+        let Samples { samples, prefill, decode } =
+            sample_many(&mut session, self.tokenizer, &self.prompt, &self.options, count, &cancel)?;
+        let json = samples.iter().map(|sample| {
+            json!({
+                "ids": sample.ids,
+                "text": sample.text,
+                "finish": finish_name(&sample.finish),
+                "seed": sample.seed,
+            })
+        });
+        let texts = samples.iter().enumerate().map(|(i, sample)| Text {
+            head: format!("sample {}, seed {}", i + 1, sample.seed),
+            text: &sample.text,
+            ids: &sample.ids,
+            finish: &sample.finish,
+        });
+        self.print_many("samples", json.collect(), texts.collect(), session.logits(), prefill, decode)
+    }
+
+    /// The most probable continuations.
+    fn beams(&self, width: usize) -> Outcome {
+        let (cancel, mut session) = (interrupt::flag(), self.opened.generator.session());
+        let beam = BeamOptions { width, length_penalty: self.args.length_penalty };
+        let Beams { beams, prefill, decode } =
+            beam_search(&mut session, self.tokenizer, &self.prompt, &self.options, &beam, &cancel)?;
+        let json = beams.iter().map(|beam| {
+            json!({
+                "ids": beam.ids,
+                "text": beam.text,
+                "finish": finish_name(&beam.finish),
+                "score": beam.score,
+                "log_probability": beam.log_probability,
+            })
+        });
+        let texts = beams.iter().enumerate().map(|(i, beam)| Text {
+            head: format!("beam {}, score {:.4}", i + 1, beam.score),
+            text: &beam.text,
+            ids: &beam.ids,
+            finish: &beam.finish,
+        });
+        self.print_many("beams", json.collect(), texts.collect(), session.logits(), prefill, decode)
+    }
+
+    fn print_many(
+        &self,
+        name: &str,
+        json: serde_json::Value,
+        texts: Vec<Text<'_>>,
+        logits: &[f32],
+        prefill: Timing,
+        decode: Timing,
+    ) -> Outcome {
+        let top = top_k_values(logits, self.args.top_logits).map_err(GenerateError::from)?;
+        if self.args.json {
+            let mut report = json!({ name: json });
+            self.add_prompt(&mut report, &top, prefill, decode);
+            print_json(&report)?;
+        } else {
+            for Text { head, text, ids, .. } in &texts {
+                match self.tokenizer {
+                    Some(_) => print(format_args!("{head}\n{text}\n\n"))?,
+                    None => print(format_args!("{head}\n{}\n\n", joined(ids)))?,
+                }
+            }
+            self.print_top(&top)?;
+        }
+        let written = texts.iter().map(|text| text.ids.len()).sum();
+        self.tell(prefill, written, decode, Guessed::default(), None);
+        let cancelled = texts.iter().any(|text| *text.finish == Finish::Cancelled);
+        if cancelled { Err(Failure::interrupted()) } else { Ok(()) }
+    }
+
+    /// The largest logits of the first new position.
+    fn print_top(&self, top: &[(u32, f32)]) -> Outcome {
+        for &(id, value) in top {
+            let token = self.tokenizer.map_or_else(String::new, |t| t.token_display(id));
+            print(format_args!("{id:>8} {value:>12.5}  {token}\n"))?;
+        }
+        Ok(())
+    }
+
+    fn tell(
+        &self,
+        prefill: Timing,
+        written: usize,
+        decode: Timing,
+        guessed: Guessed,
+        speed_up: Option<f64>,
+    ) {
+        if self.args.stats {
+            remark(format_args!("{}", stats(prefill, written, decode, guessed, speed_up)));
+        }
+    }
+
+    fn report(&self, generation: &Generation, top: &[(u32, f32)]) -> serde_json::Value {
+        let mut report = json!({ "ids": generation.ids, "text": generation.text });
+        self.add_prompt(&mut report, top, generation.prefill, generation.decode);
+        report["finish"] = json!(finish_name(&generation.finish));
+        report["seed"] = json!(generation.seed);
+        if let Some(speed_up) = generation.speed_up() {
+            let Guessed { guessed, accepted } = generation.guessed;
+            report["speculation"] =
+                json!({ "guessed": guessed, "accepted": accepted, "speed_up": speed_up });
+        }
+        report
+    }
+
+    /// Adds what is said of a prompt in every way of continuing it.
+    fn add_prompt(
+        &self,
+        report: &mut serde_json::Value,
+        top: &[(u32, f32)],
+        prefill: Timing,
+        decode: Timing,
+    ) {
+        report["top_logits"] = json!(top);
+        report["prefill_tok_s"] = json!(prefill.rate());
+        report["decode_tok_s"] = json!(decode.rate());
+        report["load_s"] = json!(self.opened.load_seconds);
+        report["prompt_ids"] = json!(self.prompt);
+    }
+}
+
+/// Ids where there is no text of them.
+fn joined(ids: &[u32]) -> String {
+    ids.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// The ids that are given, or those of the text; without either there are none.
-fn prompt(args: &Args, tokenizer: Option<&Tokenizer>) -> Outcome<Vec<u32>> {
+fn prompt(args: &Args, tokenizer: Option<&Arc<Tokenizer>>) -> Outcome<Vec<u32>> {
     match (&args.prompt, tokenizer) {
         (Some(text), Some(tokenizer)) => {
             let options = EncodeOptions { parse_special: args.special, add_special: !args.no_bos };
@@ -113,20 +296,6 @@ fn prompt(args: &Args, tokenizer: Option<&Tokenizer>) -> Outcome<Vec<u32>> {
         }
         _ => Ok(args.ids.clone().unwrap_or_default()),
     }
-}
-
-fn report(generation: &Generation, prompt: &[u32], top: &[(u32, f32)], opened: &Opened) -> serde_json::Value {
-    json!({
-        "ids": generation.ids,
-        "text": generation.text,
-        "top_logits": top,
-        "prefill_tok_s": generation.prefill.rate(),
-        "decode_tok_s": generation.decode.rate(),
-        "load_s": opened.load_seconds,
-        "prompt_ids": prompt,
-        "finish": finish_name(&generation.finish),
-        "seed": generation.seed,
-    })
 }
 
 /// The reason for an end, as programs read it.

@@ -100,6 +100,15 @@ impl Candidates {
         Some(max + ln(sum))
     }
 
+    /// The logarithm of the sum of e^logit over the candidates: the log-probability of a logit `l` is `l` minus it.
+    ///
+    /// # Errors
+    ///
+    /// [`SampleError::NothingLeft`] where every logit is −∞.
+    pub fn log_sum(&mut self) -> Result<f64, SampleError> {
+        self.softmax().ok_or(SampleError::NothingLeft)
+    }
+
     /// Keeps the least candidates by `order` until `enough` says so of one, which is the last kept; they are
     /// left in that order.
     ///

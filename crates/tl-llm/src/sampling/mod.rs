@@ -148,6 +148,14 @@ impl Sampler {
         self.rng = Rng::from_seed(self.seed);
     }
 
+    /// Becomes what another sampler of the same parameters and vocabulary is: its memory, and its random numbers to come.
+    pub fn imitate(&mut self, other: &Sampler) {
+        self.seed = other.seed;
+        self.rng.clone_from(&other.rng);
+        self.recent.clone_from(&other.recent);
+        self.counts.clone_from(&other.counts);
+    }
+
     /// The seed of the draws, also where none was given, so that a run can be repeated.
     pub fn seed(&self) -> u64 {
         self.seed

@@ -125,10 +125,25 @@ impl Tracer<'_> {
             // A total that is 0 everywhere has nothing to add to.
             total.node = match (self.graph.as_constant(total.node), scalar) {
                 (Some(0.0), Scalar::Add) => node,
+                (_, Scalar::Add) if block.excluded(first) != 0.0 => {
+                    self.add_those_that_exist(total.node, node, span)
+                }
                 _ => self.graph.map(scalar, &[total.node, node], span),
             };
         }
         Ok(total)
+    }
+
+    /// The sum of what exists, an element that does not being −∞.
+    fn add_those_that_exist(&mut self, a: NodeId, b: NodeId, span: Span) -> NodeId {
+        let nothing = self.graph.constant(f64::NEG_INFINITY, span);
+        let sum = self.graph.map(Scalar::Add, &[a, b], span);
+        let without = |tracer: &mut Self, gone: NodeId, other: NodeId, both: NodeId| {
+            let is_gone = tracer.graph.map(Scalar::Eq, &[gone, nothing], span);
+            tracer.graph.map(Scalar::Select, &[is_gone, other, both], span)
+        };
+        let either = without(self, a, b, sum);
+        without(self, b, a, either)
     }
 
     fn same_extents(&mut self, a: &Tensor, b: &Tensor, first: &Equation, next: &Equation) -> Res<()> {
@@ -187,7 +202,10 @@ impl Tracer<'_> {
     fn equation_value(&mut self, cx: &mut Cx, equation: &Equation) -> Res<Tensor> {
         let span = equation.span;
         let value = match self.push_guard(cx, &equation.guard)? {
-            None => Tensor { node: self.graph.constant(0.0, span), axes: Vec::new() },
+            None => {
+                let excluded = cx.frame.block.excluded(equation);
+                Tensor { node: self.graph.constant(excluded, span), axes: Vec::new() }
+            }
             Some(before) => {
                 let value = self.guarded_value(cx, equation);
                 let clauses = self.guards.split_off(before);

@@ -22,8 +22,10 @@ use super::value::{Coordinate, Tensor};
 use super::{Res, Tracer, is_sum};
 
 impl Tracer<'_> {
-    /// Elements of the left side that the guard excludes are 0. A clause that mentions an index that was reduced away has done
-    /// its work, and so has one that a softmax has seen.
+    /// Elements of the left side that the guard excludes are 0, or −∞ where the block says so ([`Block::excluded`]). A clause that mentions an
+    /// index that was reduced away has done its work, and so has one that a softmax has seen.
+    ///
+    /// [`Block::excluded`]: crate::block::Block::excluded
     pub(super) fn keep_inside(
         &mut self,
         cx: &Cx,
@@ -32,7 +34,7 @@ impl Tracer<'_> {
         clauses: &[super::Clause],
     ) -> NodeId {
         let block = Rc::clone(&cx.frame.block);
-        let facts = &block.facts[cx.unit];
+        let (facts, excluded) = (&block.facts[cx.unit], block.excluded(equation));
         let gone: Vec<AxisId> = facts
             .variables
             .iter()
@@ -44,11 +46,11 @@ impl Tracer<'_> {
             .collect();
         for clause in clauses {
             let done = match &self.graph.node(node).op {
-                Op::Softmax { along } => clause.axes.contains(along),
+                Op::Softmax { along } => excluded == 0.0 && clause.axes.contains(along),
                 _ => false,
             };
             if !done && !clause.axes.iter().any(|axis| gone.contains(axis)) {
-                node = self.graph.select(clause.node, node, 0.0, equation.span);
+                node = self.graph.select(clause.node, node, excluded, equation.span);
             }
         }
         node

@@ -1,0 +1,9 @@
+//! Ways of continuing a prompt, held against the plain one and against exhaustive enumeration, on models that remember in different ways.
+
+#[path = "../../../tl-cli/tests/support/made_up.rs"]
+mod made_up;
+
+mod beams;
+mod models;
+mod samples;
+mod speculation;
