@@ -198,7 +198,7 @@ fn shape_of(graph: &Graph, axes: &[AxisId]) -> Vec<usize> {
 }
 
 /// The elements of a result in the order of the axes that was asked for.
-fn in_order(plan: &Plan, number: usize, values: &[f32], shape: &[usize]) -> Vec<f32> {
+pub(crate) fn in_order(plan: &Plan, number: usize, values: &[f32], shape: &[usize]) -> Vec<f32> {
     let order = &plan.outputs[number].order;
     // A result may be the beginning of a larger buffer.
     let values = &values[..shape.iter().product()];

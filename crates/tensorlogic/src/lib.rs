@@ -7,6 +7,7 @@
 //!   Generator a function of a program, traced against a model, its storage derived, planned and prepared
 //!     Session one sequence of it: feed tokens, read logits, rewind, fork
 //!     step    new tokens of many sequences, computed together
+//!   Probe     the rows of any tensor of a generator's program
 //!   Interpreter runs scripts; every tensor operation in one is a small graph that the engine runs
 //! ```
 //!
@@ -22,6 +23,7 @@ pub mod library;
 pub mod loader;
 pub mod model;
 mod names;
+pub mod probe;
 pub mod program;
 pub mod session;
 pub mod step;
@@ -33,6 +35,7 @@ pub use generator::{Generator, GeneratorOptions};
 pub use interpreter::Interpreter;
 pub use loader::{DiskLoader, Loader, MemoryLoader};
 pub use model::{Model, ModelWarning};
+pub use probe::Probe;
 pub use program::Program;
 pub use session::Session;
 pub use step::{Feed, Wanted};

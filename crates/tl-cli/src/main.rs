@@ -48,6 +48,8 @@ enum Command {
     Pull(commands::pull::Args),
     /// Turn standard input into token ids.
     Tokenize(commands::tokenize::Args),
+    /// Turn the lines of standard input into vectors.
+    Embed(commands::embed::Args),
     /// Measure how well a model predicts a text.
     Perplexity(commands::perplexity::Args),
 }
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => commands::inspect::run(args),
         Command::Pull(args) => commands::pull::run(args),
         Command::Tokenize(args) => commands::tokenize::run(args),
+        Command::Embed(args) => commands::embed::run(args, threads),
         Command::Perplexity(args) => commands::perplexity::run(args, threads),
     };
     match done {

@@ -150,6 +150,12 @@ impl Graph {
         self.outputs.push(Output { name: name.into(), node, axes });
     }
 
+    /// The same graph with these results in place of its own.
+    #[must_use]
+    pub fn with_outputs(&self, outputs: Vec<Output>) -> Graph {
+        Graph { outputs, ..self.clone() }
+    }
+
     /// Gives a node the name of the tensor that it defines, unless it has one.
     pub fn name(&mut self, node: NodeId, name: impl Into<Arc<str>>) {
         self.nodes[node.0 as usize].name.get_or_insert(name.into());

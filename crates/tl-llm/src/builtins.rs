@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tensorlogic::interpreter::builtins::{generator_of, open_model};
+use tensorlogic::interpreter::builtins::{allowed_tokens, generator_of, open_model};
 use tensorlogic::interpreter::value::{Dict, Key};
 use tensorlogic::interpreter::{Arguments, Builtin, CallError, Context, Purity, TensorValue, Value};
 
@@ -77,10 +77,11 @@ const TABLE: &[Builtin] = &[
     ),
     Builtin::new(
         "beam_search",
-        "model, tokens, width = 4, length_penalty = 1, n = 64",
+        "model, tokens, width = 4, length_penalty = 1, n = 64, allowed = ()",
         Purity::Effect,
         "The most probable continuations of ids by up to `n` tokens, `width` followed at once: a list, best first, of dicts of `ids`, `text`, \
-         `score`, `log_probability` and `ended` (whether the model ended it). The score is `log_probability / length ^ length_penalty`.",
+         `score`, `log_probability` and `ended` (whether the model ended it). The score is `log_probability / length ^ length_penalty`. \
+         `allowed`, a vector over the vocabulary, is 0 for tokens that can't come.",
         beam_search,
     ),
     Builtin::new(
@@ -191,7 +192,7 @@ fn biases(arguments: &Arguments, parameter: usize) -> Result<Vec<(u32, f32)>, Ca
 fn beam_search(context: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
     let (model, prompt) = (arguments.model(0)?, arguments.token_ids(1)?);
     let beam = BeamOptions { width: arguments.count_or(2, 4)?, length_penalty: arguments.number_or(3, 1.0)? };
-    let options =
+    let mut options =
         GenerateOptions { max_tokens: Some(arguments.count_or(4, 64)?), ..GenerateOptions::default() };
     if beam.width > MAX_WIDTH {
         return Err(arguments.wrong(2, &format!("at most {MAX_WIDTH}")));
@@ -199,6 +200,11 @@ fn beam_search(context: &mut Context<'_>, arguments: Arguments) -> Result<Value,
     // Without a vocabulary there are ids all the same, and nothing but their number ends them.
     let tokenizer = model.tokenizer().ok();
     let mut session = generator_of(context, &model)?.session();
+    if arguments.get(5).is_some() {
+        let allowed = allowed_tokens(&arguments, 5, session.generator().vocabulary())?;
+        let banned = (0..).zip(allowed).filter(|(_, allowed)| !allowed);
+        options.sampling.logit_bias = banned.map(|(id, _)| (id, f32::NEG_INFINITY)).collect();
+    }
     let cancel = context.host().interrupt().unwrap_or_default();
     let found = search(&mut session, tokenizer, &prompt, &options, &beam, &cancel);
     // A script that is to stop stops here.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! catalogue ─ download ─→ file ─ tensorlogic ─→ generator, session ─ generation, speculation ─ continuation, sampling ─→ text
-//!                                                                    samples, beam
+//!                                                                    samples, beam, embedding
 //!                                                                    conversation
 //! ```
 
@@ -12,6 +12,7 @@ pub mod catalogue;
 pub mod continuation;
 pub mod conversation;
 pub mod download;
+pub mod embedding;
 pub mod generation;
 pub mod samples;
 pub mod sampling;
@@ -20,6 +21,7 @@ pub mod speculation;
 pub use conversation::{Conversation, ConversationError};
 pub use beam::{Beam, BeamOptions, Beams, beam_search};
 pub use continuation::Continuation;
+pub use embedding::{Pooling, embed};
 pub use generation::{
     Finish, GenerateError, GenerateOptions, Generation, Timing, generate, logprobs, prompt_ids,
 };

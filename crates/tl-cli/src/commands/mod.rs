@@ -2,6 +2,7 @@
 
 pub mod chat;
 pub mod check;
+pub mod embed;
 pub mod explain;
 pub mod generate;
 pub mod inspect;

@@ -190,15 +190,25 @@ impl MadeUp {
 
     /// The logits after each token, shape `[ids, vocabulary]`.
     pub fn logits(&self, ids: &[u32]) -> Vec<Vec<f64>> {
+        let output = if self.shape.tied { "token_embd.weight" } else { "output.weight" };
+        self.hidden(ids).iter().map(|x| self.product(output, x)).collect()
+    }
+
+    /// What the output matrix multiplies for each token, shape `[ids, width]`.
+    pub fn hidden(&self, ids: &[u32]) -> Vec<Vec<f64>> {
+        self.residual(ids, self.shape.layers).iter().map(|x| self.norm("output_norm.weight", x)).collect()
+    }
+
+    /// The sum that the layers add to, after so many of them, shape `[ids, width]`.
+    pub fn residual(&self, ids: &[u32], layers: usize) -> Vec<Vec<f64>> {
         let width = self.shape.width;
         let embedding = &self.weights["token_embd.weight"];
         let mut rows: Vec<Vec<f64>> =
             ids.iter().map(|&id| embedding[id as usize * width..][..width].to_vec()).collect();
-        for l in 0..self.shape.layers {
+        for l in 0..layers {
             rows = self.layer(l, rows);
         }
-        let output = if self.shape.tied { "token_embd.weight" } else { "output.weight" };
-        rows.iter().map(|x| self.product(output, &self.norm("output_norm.weight", x))).collect()
+        rows
     }
 
     fn layer(&self, l: usize, rows: Vec<Vec<f64>>) -> Vec<Vec<f64>> {

@@ -78,7 +78,7 @@ fn one_beam_is_the_greedy_continuation() {
 
 #[test]
 fn scores_are_those_of_the_tokens_and_of_what_ends_them() {
-    let bias = 3.0;
+    let bias = 6.0f32;
     for (memory, generator) in every_memory(&Shape::default(), 21) {
         for length_penalty in [0.0, 1.0, 2.0, -0.5] {
             let mut options = unchanged(12, 0);
@@ -89,8 +89,10 @@ fn scores_are_those_of_the_tokens_and_of_what_ends_them() {
             for beam in &beams {
                 let ended = if let Finish::End(id) = beam.finish { vec![id] } else { vec![] };
                 let ids = [&beam.ids[..], &ended].concat();
-                let exact: f64 =
-                    (0..ids.len()).map(|i| biased(&generator, &[&[5, 6, 7], &ids[..i]].concat(), bias)[ids[i] as usize]).sum();
+                let own = |i: usize| {
+                    biased(&generator, &[&[5, 6, 7], &ids[..i]].concat(), bias)[ids[i] as usize]
+                };
+                let exact: f64 = (0..ids.len()).map(own).sum();
                 let close = (beam.log_probability - exact).abs() < 1e-3;
                 assert!(close, "{memory}: {beam:?} has {exact}");
                 let score = beam.log_probability / (ids.len() as f64).powf(length_penalty);
@@ -102,10 +104,10 @@ fn scores_are_those_of_the_tokens_and_of_what_ends_them() {
 }
 
 /// The log-probabilities after a sequence with the logit of token 2 raised.
-fn biased(generator: &Generator, ids: &[u32], bias: f64) -> Vec<f64> {
+fn biased(generator: &Generator, ids: &[u32], bias: f32) -> Vec<f64> {
     let mut session = generator.session();
     let mut logits: Vec<f64> = session.feed(ids).unwrap().iter().map(|&l| f64::from(l)).collect();
-    logits[2] += bias;
+    logits[2] += f64::from(bias);
     crate::made_up::softmax(&logits).into_iter().map(f64::ln).collect()
 }
 

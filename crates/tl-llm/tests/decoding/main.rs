@@ -4,6 +4,8 @@
 mod made_up;
 
 mod beams;
+mod embeddings;
+mod guards;
 mod models;
 mod samples;
 mod speculation;

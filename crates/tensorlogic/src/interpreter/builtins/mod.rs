@@ -12,7 +12,7 @@ mod tensors;
 mod texts;
 mod world;
 
-pub use models::{generator_of, open_model};
+pub use models::{allowed_tokens, generator_of, open_model};
 
 use tl_ir::Scalar;
 

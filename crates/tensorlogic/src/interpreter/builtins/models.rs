@@ -73,9 +73,10 @@ pub(super) const TABLE: &[Builtin] = &[
     ),
     row(
         "generate",
-        "model, text, n = 64",
+        "model, text, n = 64, allowed = ()",
         Effect,
-        "Continues a text by up to `n` tokens, the most probable one each time; gives what is new.",
+        "Continues a text by up to `n` tokens, the most probable one each time; gives what is new. `allowed`, a vector over the vocabulary, \
+         is 0 for tokens that can't come; to end, the text needs the model's token for it.",
         generate,
     ),
     row(
@@ -225,8 +226,32 @@ fn generate(context: &mut Context<'_>, arguments: Arguments) -> Result<Value, Ca
         return Err(CallError::new("a model continues a text of at least one token").about(1));
     }
     let session = generator_of(context, &model)?.session();
-    let ids = continue_greedily(context, session, &tokenizer, &prompt, n)?;
+    let allowed = arguments.get(3).map(|_| allowed_tokens(&arguments, 3, session.generator().vocabulary()));
+    let allowed = allowed.transpose()?;
+    let ids = continue_greedily(context, session, &tokenizer, &prompt, n, allowed.as_deref())?;
     Ok(tokenizer.decode_text(&ids, DecodeOptions::default()).into())
+}
+
+/// An argument that says of each token of a vocabulary whether it may come.
+///
+/// # Errors
+/// When it is no vector of that many numbers, or allows none.
+pub fn allowed_tokens(
+    arguments: &Arguments,
+    parameter: usize,
+    vocabulary: usize,
+) -> Result<Vec<bool>, CallError> {
+    let tensor = arguments.tensor(parameter)?;
+    let values = elements(&tensor).map_err(|e| e.about(parameter))?;
+    let wrong = |what: String| Err(CallError::new(what).about(parameter));
+    if tensor.shape() != [vocabulary] {
+        let shape = super::super::format::dims(&tensor.shape());
+        return wrong(format!("`allowed` has shape {shape}; the vocabulary has {vocabulary} tokens"));
+    }
+    if values.iter().all(|&x| x == 0.0) {
+        return wrong("`allowed` is 0 for every token, so none can come".to_owned());
+    }
+    Ok(values.iter().map(|&x| x != 0.0).collect())
 }
 
 fn chat(context: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
@@ -251,24 +276,25 @@ fn chat(context: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallEr
     let options = EncodeOptions { parse_special: true, add_special: false };
     let prompt = tokenizer.encode(&rendered, options).map_err(|e| CallError::new(e.to_string()).about(1))?;
     let session = generator_of(context, &model)?.session();
-    let ids = continue_greedily(context, session, &tokenizer, &prompt, n)?;
+    let ids = continue_greedily(context, session, &tokenizer, &prompt, n, None)?;
     Ok(tokenizer.decode_text(&ids, DecodeOptions::default()).into())
 }
 
-/// Feeds a prompt and the most probable token after it, again and again: up to `n`, or up to the end of the answer.
+/// Feeds a prompt and the most probable token after it that is allowed, again and again: up to `n`, or up to the end of the answer.
 fn continue_greedily(
     context: &mut Context<'_>,
     mut session: Session,
     tokenizer: &Tokenizer,
     prompt: &[u32],
     n: usize,
+    allowed: Option<&[bool]>,
 ) -> Result<Vec<u32>, CallError> {
     let mut ids = Vec::new();
     let mut next = prompt.to_vec();
     while ids.len() < n {
         context.check()?;
         let logits = session.feed(&next).map_err(failed)?;
-        let id = most_probable(logits)?;
+        let id = most_probable(logits, allowed)?;
         if tokenizer.is_end_of_generation(id) {
             break;
         }
@@ -278,13 +304,15 @@ fn continue_greedily(
     Ok(ids)
 }
 
-fn most_probable(logits: &[f32]) -> Result<u32, CallError> {
+fn most_probable(logits: &[f32], allowed: Option<&[bool]>) -> Result<u32, CallError> {
     if let Some(first) = logits.iter().position(|x| !x.is_finite() && *x != f32::NEG_INFINITY) {
         let count = logits.iter().filter(|x| !x.is_finite()).count();
         return Err(failed(Error::BadLogits { count, first }));
     }
-    let best = (0..logits.len()).reduce(|best, i| if logits[i] > logits[best] { i } else { best });
-    best.map(|i| i as u32).ok_or_else(|| CallError::new("the model makes no logits"))
+    let possible = |&id: &usize| allowed.is_none_or(|a| a[id]) && logits[id] > f32::NEG_INFINITY;
+    let better = |best: usize, id: usize| if logits[id] > logits[best] { id } else { best };
+    let best = (0..logits.len()).filter(possible).reduce(better);
+    best.map(|id| id as u32).ok_or_else(|| CallError::new("no token can come next: all of them are excluded"))
 }
 
 fn write_gguf(context: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
