@@ -44,7 +44,8 @@ impl Generator {
         let graph = self.graph();
         let node = match tensor {
             Some(name) => named(graph, name)?,
-            None => before_logits(graph).ok_or_else(|| no_rows("the logits are made of no rows; name a tensor"))?,
+            None => before_logits(graph)
+                .ok_or_else(|| no_rows("the logits are made of no rows; name a tensor"))?,
         };
         let found = graph.node(node);
         let name = match &found.name {
@@ -118,14 +119,16 @@ fn named(graph: &Graph, name: &str) -> Result<NodeId, Error> {
         .filter(|(id, _)| live[id.0 as usize])
         .filter_map(|(id, node)| Some((id, Arc::clone(node.name.as_ref()?))))
         .collect();
-    let step = |tensor: &str| tensor.strip_prefix(name)?.strip_prefix('[')?.strip_suffix(']')?.parse::<i64>().ok();
+    let step =
+        |tensor: &str| tensor.strip_prefix(name)?.strip_prefix('[')?.strip_suffix(']')?.parse::<i64>().ok();
     let exact = tensors.iter().find(|(_, tensor)| **tensor == *name);
     let last = || tensors.iter().filter_map(|(id, tensor)| Some((step(tensor)?, id))).max();
     if let Some(id) = exact.map(|(id, _)| *id).or_else(|| last().map(|(_, id)| *id)) {
         return Ok(id);
     }
     let near = closest(name, tensors.iter().map(|(_, tensor)| &**tensor));
-    let hint = near.map_or_else(|| "`tl explain` lists them".to_owned(), |near| format!("is `{near}` meant?"));
+    let hint =
+        near.map_or_else(|| "`tl explain` lists them".to_owned(), |near| format!("is `{near}` meant?"));
     Err(no_rows(format!("the program computes no tensor `{name}`; {hint}")))
 }
 

@@ -61,7 +61,9 @@ fn steady_state_decode_allocates_nothing() {
         generator.reserve(3, 300).unwrap();
         let mut step = |token: u32| {
             let mut feeds = sessions.each_mut().map(|session| (session, [token]));
-            generator.step(&mut feeds.each_mut().map(|(session, tokens)| Feed::last(session, &*tokens))).unwrap();
+            generator
+                .step(&mut feeds.each_mut().map(|(session, tokens)| Feed::last(session, &*tokens)))
+                .unwrap();
         };
         step(1);
         let before = ALLOCATIONS.load(Ordering::Relaxed);

@@ -25,7 +25,7 @@ fn the_reference_lists_every_function() {
 fn reference() -> String {
     let mut out = String::from(
         "# Functions\n\nWritten by a test from the table of builtins and from `lib/std`. A parameter with `=` may be left out, one with \
-         `...` takes any number of arguments. † reads or changes something beside its arguments.\n\nThe command line adds `sample`, \
+         `...` takes any number of arguments. † reads or changes something beside its arguments.\n\nThe command line adds `beam_search`, `sample`, \
          `temperature_sample`, `top_k_sample`, `top_p_sample`, `min_p_sample`, `typical_sample`, `penalize`, `seed`, and models by their \
          names in the catalogue.\n\n## Of scripts\n\n| function | |\n|---|---|\n",
     );

@@ -156,9 +156,7 @@ impl BeamOptions {
         };
         match (self.width, self.length_penalty.is_finite()) {
             (0, _) => wrong("width", "0".to_owned(), "at least 1"),
-            (_, false) => {
-                wrong("length_penalty", self.length_penalty.to_string(), "a finite number")
-            }
+            (_, false) => wrong("length_penalty", self.length_penalty.to_string(), "a finite number"),
             _ => Ok(()),
         }
     }

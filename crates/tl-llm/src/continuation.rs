@@ -111,11 +111,7 @@ impl Continuation {
     ///
     /// # Errors
     /// When the logits are no distribution.
-    pub fn next(
-        &mut self,
-        logits: &[f32],
-        mut show: impl FnMut(&str),
-    ) -> Result<Option<u32>, SampleError> {
+    pub fn next(&mut self, logits: &[f32], mut show: impl FnMut(&str)) -> Result<Option<u32>, SampleError> {
         if self.finish.is_none() && self.ids.len() >= self.limit {
             self.end(Finish::Length, &mut show);
         }

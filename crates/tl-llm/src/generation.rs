@@ -125,7 +125,9 @@ pub enum GenerateError {
     #[error("{0}")]
     OtherVocabulary(String),
     /// A text holds a token that a guard of the program excludes.
-    #[error("token {id} at position {position} can't stand there: the program excludes it, so the text has no probability")]
+    #[error(
+        "token {id} at position {position} can't stand there: the program excludes it, so the text has no probability"
+    )]
     Excluded {
         /// The token.
         id: u32,

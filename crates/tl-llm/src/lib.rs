@@ -18,9 +18,9 @@ pub mod samples;
 pub mod sampling;
 pub mod speculation;
 
-pub use conversation::{Conversation, ConversationError};
 pub use beam::{Beam, BeamOptions, Beams, beam_search};
 pub use continuation::Continuation;
+pub use conversation::{Conversation, ConversationError};
 pub use embedding::{Pooling, embed};
 pub use generation::{
     Finish, GenerateError, GenerateOptions, Generation, Timing, generate, logprobs, prompt_ids,

@@ -81,7 +81,9 @@ pub fn sample_many(
     }
     while live.iter().any(|sample| sample.next.is_some()) && !cancel.load(Ordering::Relaxed) {
         let mut feeds: Vec<Feed<'_>> = (live.iter_mut())
-            .filter_map(|Live { session, next, .. }| Some(Feed::last(session, std::slice::from_ref(next.as_ref()?))))
+            .filter_map(|Live { session, next, .. }| {
+                Some(Feed::last(session, std::slice::from_ref(next.as_ref()?)))
+            })
             .collect();
         generator.step(&mut feeds)?;
         decode.tokens += feeds.len();

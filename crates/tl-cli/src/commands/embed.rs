@@ -61,6 +61,9 @@ pub fn run(args: Args, threads: Option<usize>) -> Outcome {
         }
         let vector = embed(&mut probe, &ids, pooling)?;
         if args.json {
+            // As many digits as tell one number of 32 bits from the next.
+            let digits = |x: &f32| x.to_string().parse::<f64>().unwrap_or_default();
+            let vector: Vec<f64> = vector.iter().map(digits).collect();
             print_json(&json!({ "tokens": ids.len(), "embedding": vector }))?;
         } else {
             let numbers: Vec<String> = vector.iter().map(|x| format!("{x:.6}")).collect();

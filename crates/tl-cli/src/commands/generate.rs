@@ -240,14 +240,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn tell(
-        &self,
-        prefill: Timing,
-        written: usize,
-        decode: Timing,
-        guessed: Guessed,
-        speed_up: Option<f64>,
-    ) {
+    fn tell(&self, prefill: Timing, written: usize, decode: Timing, guessed: Guessed, speed_up: Option<f64>) {
         if self.args.stats {
             remark(format_args!("{}", stats(prefill, written, decode, guessed, speed_up)));
         }
@@ -260,8 +253,7 @@ impl Run<'_> {
         report["seed"] = json!(generation.seed);
         if let Some(speed_up) = generation.speed_up() {
             let Guessed { guessed, accepted } = generation.guessed;
-            report["speculation"] =
-                json!({ "guessed": guessed, "accepted": accepted, "speed_up": speed_up });
+            report["speculation"] = json!({ "guessed": guessed, "accepted": accepted, "speed_up": speed_up });
         }
         report
     }

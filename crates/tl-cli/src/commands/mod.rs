@@ -30,7 +30,8 @@ fn stats(prefill: Timing, written: usize, decode: Timing, guessed: Guessed, spee
         format!("prompt {read} tokens, {prompt:.1} tokens/s; answer {written} tokens, {answer:.1} tokens/s");
     if let Some(speed_up) = speed_up {
         let Guessed { guessed, accepted } = guessed;
-        out += &format!("; {accepted} of {guessed} guesses were right, {speed_up:.2} times the speed without");
+        out +=
+            &format!("; {accepted} of {guessed} guesses were right, {speed_up:.2} times the speed without");
     }
     out
 }

@@ -89,9 +89,8 @@ fn scores_are_those_of_the_tokens_and_of_what_ends_them() {
             for beam in &beams {
                 let ended = if let Finish::End(id) = beam.finish { vec![id] } else { vec![] };
                 let ids = [&beam.ids[..], &ended].concat();
-                let own = |i: usize| {
-                    biased(&generator, &[&[5, 6, 7], &ids[..i]].concat(), bias)[ids[i] as usize]
-                };
+                let own =
+                    |i: usize| biased(&generator, &[&[5, 6, 7], &ids[..i]].concat(), bias)[ids[i] as usize];
                 let exact: f64 = (0..ids.len()).map(own).sum();
                 let close = (beam.log_probability - exact).abs() < 1e-3;
                 assert!(close, "{memory}: {beam:?} has {exact}");
@@ -115,7 +114,8 @@ fn biased(generator: &Generator, ids: &[u32], bias: f32) -> Vec<f64> {
 fn bounds_and_odd_options() {
     let [(_, generator), ..] = every_memory(&Shape::default(), 21);
     // The context holds 512: two more are fed, a third is chosen.
-    let full = search(&generator, &[5; 510], &GenerateOptions { ignore_end: true, ..unchanged(99, 0) }, 3, 1.0);
+    let full =
+        search(&generator, &[5; 510], &GenerateOptions { ignore_end: true, ..unchanged(99, 0) }, 3, 1.0);
     assert!(full.iter().all(|beam| beam.ids.len() == 3 && beam.finish == Finish::Context), "{full:?}");
     let none = search(&generator, &[5], &unchanged(0, 0), 3, 1.0);
     assert_eq!((none.len(), none[0].ids.len(), none[0].score), (1, 0, 0.0));
@@ -125,7 +125,10 @@ fn bounds_and_odd_options() {
     let found = search(&generator, &[5], &biased, 2, 1.0);
     assert_eq!((&found[0].text[..], &found[0].finish), ("", &Finish::Stop("hell".to_owned())));
     let (mut session, never) = (generator.session(), AtomicBool::new(false));
-    for beam in [BeamOptions { width: 0, ..BeamOptions::default() }, BeamOptions { width: 2, length_penalty: f64::NAN }] {
+    for beam in [
+        BeamOptions { width: 0, ..BeamOptions::default() },
+        BeamOptions { width: 2, length_penalty: f64::NAN },
+    ] {
         let refused = beam_search(&mut session, None, &[5], &unchanged(3, 0), &beam, &never);
         assert!(matches!(refused, Err(GenerateError::Param(_))), "{refused:?}");
     }

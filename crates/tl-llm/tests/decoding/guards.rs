@@ -98,8 +98,7 @@ fn a_function_that_generates_can_be_guarded_from_outside_and_again() {
 #[test]
 fn no_way_of_continuing_draws_what_is_excluded() {
     // After a token only its neighbours, in a circle: what may come next is a relation between tokens.
-    let generator =
-        guarded("logits[p, v] = base[p, v] where (v - tok[p]) % 5 == 1 or (tok[p] - v) % 5 == 1");
+    let generator = guarded("logits[p, v] = base[p, v] where (v - tok[p]) % 5 == 1 or (tok[p] - v) % 5 == 1");
     let holds = |ids: &[u32]| ids.windows(2).all(|w| matches!((w[1] + 5 - w[0]) % 5, 1 | 4));
     let never = AtomicBool::new(false);
     for speculation in [Speculation::Off, Speculation::Lookup { most: 4 }] {

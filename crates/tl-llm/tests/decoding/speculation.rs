@@ -1,7 +1,7 @@
 //! Speculation changes no token: neither greedy nor sampled, wherever a text ends, whatever guesses, whatever the model remembers.
 
-use tl_llm::{Draft, Finish, GenerateError, GenerateOptions, Speculation};
 use tensorlogic::{Engine, Generator};
+use tl_llm::{Draft, Finish, GenerateError, GenerateOptions, Speculation};
 
 use crate::made_up::Shape;
 use crate::models::{all_continuations, every_memory, greedy, model, run, tiny, unchanged};
@@ -80,7 +80,11 @@ fn a_text_ends_where_it_would_without_guesses() {
             let plain = run(&mut generator.session(), &[5, 6], options);
             let options = GenerateOptions { speculation: speculation.clone(), ..options.clone() };
             let guessed = run(&mut generator.session(), &[5, 6], &options);
-            assert_eq!((guessed.ids, guessed.text, guessed.finish), (plain.ids, plain.text, plain.finish), "{name}");
+            assert_eq!(
+                (guessed.ids, guessed.text, guessed.finish),
+                (plain.ids, plain.text, plain.finish),
+                "{name}"
+            );
         }
         // 512 tokens are the context: the last of them is fed, and one more is sampled.
         let options = GenerateOptions { speculation, ignore_end: true, ..greedy(99) };
