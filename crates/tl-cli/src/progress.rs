@@ -43,9 +43,9 @@ impl Bar {
 
 fn style(bounded: bool) -> ProgressStyle {
     let template = if bounded {
-        "{msg} {bar:24} {bytes}/{total_bytes} {bytes_per_sec} {eta}"
+        "{wide_msg} {bar:24} {bytes}/{total_bytes} {bytes_per_sec} {eta}"
     } else {
-        "{msg} {spinner} {bytes}"
+        "{wide_msg} {spinner} {bytes}"
     };
     ProgressStyle::with_template(template).expect("the template is valid")
 }

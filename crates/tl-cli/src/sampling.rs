@@ -40,12 +40,20 @@ pub struct SamplingArgs {
     /// Adds X to the logit of token ID; -inf bans it. May be repeated.
     #[arg(long, value_name = "ID=X", value_parser = parse_bias)]
     logit_bias: Vec<(u32, f32)>,
-    /// The same seed gives the same text.
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
+    /// The same seed gives the same text; `random` takes another one each time.
+    #[arg(long, value_name = "N|random", value_parser = parse_seed)]
+    seed: Option<Seed>,
     /// Text that ends the answer. May be repeated.
     #[arg(long, value_name = "TEXT")]
     pub stop: Vec<String>,
+}
+
+/// What the draws begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seed {
+    /// Another number each time.
+    Random,
+    Fixed(u64),
 }
 
 impl SamplingArgs {
@@ -68,7 +76,11 @@ impl SamplingArgs {
             presence_penalty: self.presence_penalty.unwrap_or(base.presence_penalty),
             frequency_penalty: self.frequency_penalty.unwrap_or(base.frequency_penalty),
             logit_bias: self.logit_bias.clone(),
-            seed: self.seed.or(base.seed),
+            seed: match self.seed {
+                Some(Seed::Fixed(seed)) => Some(seed),
+                Some(Seed::Random) => None,
+                None => base.seed,
+            },
         }
     }
 
@@ -91,7 +103,7 @@ impl SamplingArgs {
             "presence-penalty" => self.presence_penalty = number(value)?,
             "frequency-penalty" => self.frequency_penalty = number(value)?,
             "logit-bias" => self.logit_bias.push(parse_bias(value)?),
-            "seed" => self.seed = number(value)?,
+            "seed" => self.seed = Some(parse_seed(value)?),
             "stop" => self.stop.push(value.to_owned()),
             other => return Err(format!("there is no option `{other}`; {SETTABLE}")),
         }
@@ -102,6 +114,16 @@ impl SamplingArgs {
 /// The options that `/set` knows.
 pub const SETTABLE: &str = "the options are temp, top-k, top-p, min-p, typical, repeat-penalty, repeat-last-n, \
                             presence-penalty, frequency-penalty, logit-bias, seed, stop, max-tokens";
+
+fn parse_seed(text: &str) -> Result<Seed, String> {
+    match text {
+        "random" => Ok(Seed::Random),
+        number => number
+            .parse()
+            .map(Seed::Fixed)
+            .map_err(|_| format!("`{number}` is neither a number nor `random`")),
+    }
+}
 
 fn parse_bias(text: &str) -> Result<(u32, f32), String> {
     let parts = text.split_once(['=', ':']).ok_or("write ID=X, as in 42=-inf")?;

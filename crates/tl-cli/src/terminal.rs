@@ -21,8 +21,9 @@ pub fn stream(piece: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Prints a remark to standard error, on a line of its own.
+/// Prints a remark to standard error, on a line of its own, after what standard output was given before.
 pub fn remark(text: fmt::Arguments<'_>) {
+    let _ = io::stdout().flush();
     let _ = writeln!(io::stderr(), "{text}");
 }
 

@@ -1,8 +1,7 @@
 //! What the documents say is what happens: every code block of them is run.
 //!
 //! - `console`: each line that begins with `$ ` is run by a shell in a folder with copies of `lib` and `examples`; what follows is what it prints, with
-//!   `…` for what varies: a part of a line, or, alone on a line, any lines. `tl` is the program, and so is `cargo run --release --`. Answers are
-//!   sampled, so `chat` is given a seed where the document gives none.
+//!   `…` for what varies: a part of a line, or, alone on a line, any lines. `tl` is the program, and so is `cargo run --release --`.
 //! - `console model` is the same and needs the real model.
 //! - `tl` is a program that is checked and run, or lines of a file of `lib`.
 //! - `sh` builds and tests; it can't be run from within a test, so only its commands are looked at.
@@ -19,13 +18,7 @@ use support::{Folder, left_out, root};
 
 /// The shell's definition of what the documents call.
 const PRELUDE: &str = r#"
-tl() {
-    case "$*" in
-        chat*--seed*|chat*--temp*) "$TL" "$@" ;;
-        chat*) "$TL" "$@" --seed 1 ;;
-        *) "$TL" "$@" ;;
-    esac
-}
+tl() { "$TL" "$@"; }
 cargo() { shift 3; tl "$@"; }
 exec 2>&1
 "#;

@@ -87,6 +87,8 @@ pub struct RecommendedSampling {
     pub temperature: Option<f32>,
     /// Nucleus size.
     pub top_p: Option<f32>,
+    /// Seed, where a first answer is to be one that can be repeated.
+    pub seed: Option<u64>,
 }
 
 impl RecommendedSampling {
@@ -95,6 +97,7 @@ impl RecommendedSampling {
         let mut params = SamplingParams::default();
         params.temperature = self.temperature.unwrap_or(params.temperature);
         params.top_p = self.top_p.unwrap_or(params.top_p);
+        params.seed = self.seed;
         params
     }
 }
@@ -206,6 +209,7 @@ mod tests {
     fn the_default_model_carries_its_sampling() {
         let params = Catalogue::get().default_entry().sampling.params();
         assert_eq!((params.temperature, params.top_p, params.top_k), (0.2, 0.9, 40));
+        assert!(params.seed.is_some(), "a first chat says what the README says");
     }
 
     #[test]
