@@ -129,6 +129,33 @@ fn keys_and_values_of_other_widths_and_a_part_of_each_head_turned() {
 }
 
 #[test]
+fn rotations_of_halves_with_biases_of_queries_keys_and_values() {
+    let shape = Shape {
+        architecture: "qwen2",
+        biases: true,
+        tied: true,
+        freq_base: 1e6,
+        dtype: small_blocks,
+        ..Shape::default()
+    };
+    compare("qwen2", &MadeUp::new(shape, 8));
+}
+
+#[test]
+fn normed_heads_wider_than_the_model_divides() {
+    let shape = Shape {
+        architecture: "qwen3",
+        key: 32,
+        value: 32,
+        turned: 32,
+        freq_base: 1e6,
+        slower: 4.0,
+        ..Shape::default()
+    };
+    compare("qwen3", &MadeUp::new(shape, 9));
+}
+
+#[test]
 fn one_layer_as_many_key_heads_as_heads_and_a_tied_output() {
     let dtype = |name: &str| if name.starts_with("token") { DType::Q8_0 } else { DType::BF16 };
     let shape = Shape { layers: 1, heads: 4, kv_heads: 4, tied: true, dtype, ..Shape::default() };
@@ -156,6 +183,63 @@ fn grids_and_ternary_weights() {
         ..Shape::default()
     };
     compare("grids", &MadeUp::new(shape, 6));
+}
+
+/// Files of `tl synth` are read by everything that reads real ones, and their logits tell tokens apart.
+#[test]
+fn synthetic_files_speak() {
+    let folder = Folder::new("synth");
+    let shapes: serde_json::Value =
+        serde_json::from_str(include_str!("../../tl-llm/src/synth/shapes.json")).unwrap();
+    for shape in shapes["shapes"].as_array().unwrap() {
+        let mut small = shape.clone();
+        for (name, size) in
+            [("layers", 2), ("width", 256), ("heads", 4), ("kv_heads", 2), ("feed_forward", 512)]
+        {
+            small["sizes"][name] = size.into();
+        }
+        small["sizes"]["vocabulary"] = 400.into();
+        if small["vocabulary"]["first_special"] != 0 {
+            for (name, id) in [("first_special", 350), ("bos", 350), ("eos", 351)] {
+                small["vocabulary"][name] = id.into();
+            }
+        }
+        let shape = folder.file("shape.json", small.to_string());
+        let file = folder.path().join("model.gguf").display().to_string();
+        for quantization in ["Q4_K_M", "Q4_0", "F16"] {
+            let ran = tl(["synth", &shape, "--quant", quantization, "--out", &file]);
+            assert_eq!(ran.code, Some(0), "{}", ran.err);
+            assert_eq!(tl(["inspect", &file, "--check"]).code, Some(0));
+            let report = tl([
+                "generate",
+                &file,
+                "--prompt",
+                "some words",
+                "-n",
+                "4",
+                "--temp",
+                "0",
+                "--top-logits",
+                "200",
+                "--json",
+            ]);
+            let report = report.json();
+            let logits: Vec<f64> = report["top_logits"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|pair| pair[1].as_f64().unwrap())
+                .collect();
+            assert!(
+                logits[0] - logits[199] > 1.0 && logits[0] < 50.0,
+                "{shape} {quantization}: {logits:.2?}"
+            );
+        }
+    }
+    tl(["synth", "no-such-shape", "--out", "x.gguf"]).fails(2, &["no-such-shape", "tinyllama-1.1b"]);
+    tl(["synth", "tinyllama-1.1b", "--quant", "Q4", "--out", "x.gguf"]).fails(2, &["`Q4`", "Q4_0"]);
+    let broken = folder.file("broken.json", "{}");
+    tl(["synth", &broken, "--out", "x.gguf"]).fails(65, &["missing field"]);
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub mod generation;
 pub mod samples;
 pub mod sampling;
 pub mod speculation;
+pub mod synth;
 
 pub use beam::{Beam, BeamOptions, Beams, beam_search};
 pub use continuation::Continuation;

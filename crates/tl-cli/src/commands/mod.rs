@@ -9,6 +9,7 @@ pub mod inspect;
 pub mod perplexity;
 pub mod pull;
 pub mod run;
+pub mod synth;
 pub mod tokenize;
 
 use serde_json::Value;

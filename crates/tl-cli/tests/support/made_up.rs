@@ -13,6 +13,8 @@ use tl_tensor::{Buffer, DType, Tensor};
 /// What a made-up model is like.
 #[derive(Clone)]
 pub struct Shape {
+    /// The family, which decides what else there is: whether a rotation pairs the halves of a head, and whether heads are normed.
+    pub architecture: &'static str,
     pub layers: usize,
     pub width: usize,
     pub heads: usize,
@@ -41,6 +43,7 @@ pub struct Shape {
 impl Default for Shape {
     fn default() -> Self {
         Shape {
+            architecture: "llama",
             layers: 2,
             width: 64,
             heads: 4,
@@ -57,6 +60,18 @@ impl Default for Shape {
             tied: false,
             dtype: |_| DType::F32,
         }
+    }
+}
+
+impl Shape {
+    /// Whether the pairs of a rotation are `(x[j], x[n/2 + j])` and not neighbours.
+    fn turns_halves(&self) -> bool {
+        self.architecture != "llama"
+    }
+
+    /// Whether the queries and keys of each head are normed before they are turned.
+    fn norms_heads(&self) -> bool {
+        self.architecture == "qwen3"
     }
 }
 
@@ -118,7 +133,13 @@ impl MadeUp {
                 made.vector(&name("attn_q.bias"), heads * key, 0.0, &mut numbers);
                 made.vector(&name("attn_k.bias"), kv_heads * key, 0.0, &mut numbers);
                 made.vector(&name("attn_v.bias"), kv_heads * value, 0.0, &mut numbers);
-                made.vector(&name("attn_output.bias"), width, 0.0, &mut numbers);
+                if shape.architecture == "llama" {
+                    made.vector(&name("attn_output.bias"), width, 0.0, &mut numbers);
+                }
+            }
+            if shape.norms_heads() {
+                made.vector(&name("attn_q_norm.weight"), key, 1.0, &mut numbers);
+                made.vector(&name("attn_k_norm.weight"), key, 1.0, &mut numbers);
             }
         }
         made.vector("output_norm.weight", width, 1.0, &mut numbers);
@@ -216,7 +237,12 @@ impl MadeUp {
         let heads = |part: &str, row: &Vec<f64>| self.biased(&name(part), row);
         let normed: Vec<Vec<f64>> = rows.iter().map(|x| self.norm(&name("attn_norm.weight"), x)).collect();
         let turn = |part: &str| -> Vec<Vec<f64>> {
-            normed.iter().enumerate().map(|(p, n)| self.turn(heads(part, n), p)).collect()
+            let norm = name(&format!("{part}_norm.weight"));
+            normed
+                .iter()
+                .enumerate()
+                .map(|(p, n)| self.turn(self.norm_heads(&norm, heads(part, n)), p))
+                .collect()
         };
         let (queries, keys) = (turn("attn_q"), turn("attn_k"));
         let values: Vec<Vec<f64>> = normed.iter().map(|n| heads("attn_v", n)).collect();
@@ -248,7 +274,14 @@ impl MadeUp {
         out
     }
 
-    /// Turns adjacent pairs of each head by the position.
+    fn norm_heads(&self, weight: &str, row: Vec<f64>) -> Vec<f64> {
+        if !self.shape.norms_heads() {
+            return row;
+        }
+        row.chunks_exact(self.shape.key).flat_map(|head| self.norm(weight, head)).collect()
+    }
+
+    /// Turns the pairs of each head by the position.
     fn turn(&self, mut row: Vec<f64>, p: usize) -> Vec<f64> {
         let Shape { key, turned, freq_base, slower, .. } = self.shape;
         let factors = self.weights.get("rope_freqs.weight");
@@ -256,9 +289,11 @@ impl MadeUp {
             for j in 0..turned / 2 {
                 let factor = slower * factors.map_or(1.0, |f| f[j]);
                 let angle = p as f64 * freq_base.powf(-2.0 * j as f64 / turned as f64) / factor;
-                let (a, b) = (head[2 * j], head[2 * j + 1]);
-                head[2 * j] = a * angle.cos() - b * angle.sin();
-                head[2 * j + 1] = a * angle.sin() + b * angle.cos();
+                let halves = self.shape.turns_halves();
+                let (first, second) = if halves { (j, turned / 2 + j) } else { (2 * j, 2 * j + 1) };
+                let (a, b) = (head[first], head[second]);
+                head[first] = a * angle.cos() - b * angle.sin();
+                head[second] = a * angle.sin() + b * angle.cos();
             }
         }
         row
@@ -281,8 +316,9 @@ impl MadeUp {
 
 fn metadata(shape: &Shape) -> Metadata {
     let mut metadata = Metadata::new();
-    metadata.set("general.architecture", "llama");
-    let mut set = |key: &str, value: usize| _ = metadata.set(&format!("llama.{key}"), value as u32);
+    metadata.set("general.architecture", shape.architecture);
+    let mut set =
+        |key: &str, value: usize| _ = metadata.set(&format!("{}.{key}", shape.architecture), value as u32);
     set("block_count", shape.layers);
     set("embedding_length", shape.width);
     set("feed_forward_length", shape.feed_forward);
@@ -293,11 +329,12 @@ fn metadata(shape: &Shape) -> Metadata {
     set("attention.key_length", shape.key);
     set("attention.value_length", shape.value);
     set("rope.dimension_count", shape.turned);
-    metadata.set("llama.attention.layer_norm_rms_epsilon", EPSILON as f32);
-    metadata.set("llama.rope.freq_base", shape.freq_base as f32);
+    let key = |key: &str| format!("{}.{key}", shape.architecture);
+    metadata.set(&key("attention.layer_norm_rms_epsilon"), EPSILON as f32);
+    metadata.set(&key("rope.freq_base"), shape.freq_base as f32);
     if shape.slower != 1.0 {
-        metadata.set("llama.rope.scaling.type", "linear");
-        metadata.set("llama.rope.scaling.factor", shape.slower as f32);
+        metadata.set(&key("rope.scaling.type"), "linear");
+        metadata.set(&key("rope.scaling.factor"), shape.slower as f32);
     }
     metadata
 }

@@ -294,7 +294,7 @@ fn pair(left: u32, right: u32) -> u64 {
 
 /// The printable character that GPT-2's byte alphabet writes for a byte: itself where it prints in Latin-1, else
 /// U+0100 and up, in order.
-pub(super) fn byte_char(byte: u8) -> char {
+pub fn byte_char(byte: u8) -> char {
     let prints = |b: u8| matches!(b, 0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF);
     if prints(byte) {
         return char::from(byte);

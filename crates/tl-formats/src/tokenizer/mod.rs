@@ -25,6 +25,7 @@ mod vocabulary;
 mod words;
 mod wpm;
 
+pub use bpe::byte_char;
 pub use decode::{Utf8Stream, escape};
 pub use error::{EncodeError, TokenizerError, Warning};
 pub use load::LoadOptions;
