@@ -391,6 +391,19 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_before_capitals_stands_by_itself() {
+        for (stage, regex) in FAMILIES.iter() {
+            for text in ["\u{301}A", "\u{301}AB c", " \u{301}Ab", "\u{301}\u{301}A", "e\u{301}A"] {
+                assert_eq!(
+                    pieces(std::slice::from_ref(stage), text),
+                    by_regex(regex, text),
+                    "{text:?} {regex:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn numbers_are_cut_from_either_end() {
         assert_eq!(pieces(&[Stage::Numbers { limit: 1 }], "ab12 3"), ["ab", "1", "2", " ", "3"]);
         assert_eq!(pieces(&[Stage::Numbers { limit: 3 }], "12345x"), ["123", "45", "x"]);

@@ -123,7 +123,16 @@ impl WordRules {
             Letters::WithMarks => run_end(text, start, |c| class_of(c).is(Class::LETTER | Class::MARK)),
             Letters::HanApart => run_end(text, start, |c| class_of(c).is(Class::LETTER) && !is_han(c)),
             Letters::Cased => cased_end(text, start, Class::LETTER),
-            Letters::CasedWithMarks => cased_end(text, start, Class::LETTER | Class::MARK),
+            Letters::CasedWithMarks => {
+                let end = cased_end(text, start, Class::LETTER | Class::MARK);
+                // `U*L+` without the character before comes before `U+L*` with it: a mark before capitals stands by itself.
+                let after_mark =
+                    first_char(text).len_utf8() == start && class_of(first_char(text)).is(Class::MARK);
+                if after_mark && text[start..end].bytes().all(|b| b.is_ascii_uppercase()) {
+                    return None;
+                }
+                end
+            }
         };
         (end > start).then_some(end)
     }
