@@ -410,7 +410,7 @@ impl<'g> Planner<'g> {
     fn dense_buffer(&mut self, id: NodeId, order: &[AxisId], rows: Rows) -> BufferId {
         let view = self.buffer_view(id, rows);
         if let Source::Buffer(buffer) = view.source
-            && view.is_dense(self.graph, order)
+            && self.is_whole(&view, order)
         {
             return buffer;
         }
@@ -425,6 +425,19 @@ impl<'g> Planner<'g> {
         self.copy_view(view, to, id, rows);
         self.dense.insert(key, buffer);
         buffer
+    }
+
+    /// Whether the axes, in that order, are all of what a view looks at: a kernel that is given a source takes it as a whole.
+    fn is_whole(&self, view: &View, order: &[AxisId]) -> bool {
+        let static_size = |dim: &Dim| if let Dim::Static(n) = *dim { n } else { 1 };
+        let all: usize = match view.source {
+            Source::Buffer(buffer) => {
+                self.plan.buffers[buffer.index()].dims.iter().map(static_size).product()
+            }
+            Source::Weight(weight) => self.plan.weights[weight.index()].tensor.len(),
+        };
+        let seen: usize = order.iter().filter_map(|&axis| self.graph.extent(axis).known()).product();
+        view.is_dense(self.graph, order) && all == seen
     }
 
     fn wanted_copy(&mut self, buffer: BufferId, reader: NodeId) -> BufferId {

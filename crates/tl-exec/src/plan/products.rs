@@ -96,7 +96,7 @@ impl Planner<'_> {
         slowest_first(&mut form.matrix_axes);
         slowest_first(&mut form.summed);
         let order: Vec<AxisId> = form.matrix_axes.iter().chain(&form.summed).copied().collect();
-        let source = if view.is_dense(self.graph, &order) {
+        let source = if self.is_whole(&view, &order) {
             view.source
         } else {
             Source::Buffer(self.dense_buffer(form.matrix, &order, matrix_rows))
@@ -185,7 +185,7 @@ impl Planner<'_> {
         let view = self.view(table, table_rows);
         rest.sort_by_key(|&a| std::cmp::Reverse(view.stride(a).step));
         let order: Vec<AxisId> = std::iter::once(along).chain(rest.iter().copied()).collect();
-        let source = if view.is_dense(self.graph, &order) {
+        let source = if self.is_whole(&view, &order) {
             view.source
         } else {
             Source::Buffer(self.dense_buffer(table, &order, table_rows))
