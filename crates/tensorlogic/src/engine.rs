@@ -4,6 +4,7 @@
 //! reference: two treatments of a program that must give one answer. Generators need a backend; scripts run on either.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tl_exec::kernel::{Buffer, Dim, Plan};
 use tl_exec::plan::Planned;
@@ -52,6 +53,13 @@ impl Engine {
     /// An engine on the CPU with so many threads (at least one).
     pub fn cpu_with_threads(threads: usize) -> Engine {
         Self::with_backend(Arc::new(tl_cpu::CpuBackend::new(Some(threads.max(1)), None)))
+    }
+
+    /// The same (without a number, as many threads as the machine has cores), which stops some milliseconds after the flag is set. Whoever
+    /// sets it clears it.
+    pub fn cpu_with_interrupt(threads: Option<usize>, interrupt: Arc<AtomicBool>) -> Engine {
+        let backend = tl_cpu::CpuBackend::new(threads.map(|n| n.max(1)), None);
+        Self::with_backend(Arc::new(backend.with_interrupt(interrupt)))
     }
 
     /// An engine on any backend.

@@ -35,7 +35,8 @@ pub trait Executable: Send {
     /// `arguments[n]` holds argument `n` for all rows.
     ///
     /// # Errors
-    /// When an argument has the wrong size or an index is outside of its table. The states are then as they were before.
+    /// When an argument has the wrong size, an index is outside of its table, or somebody asked the backend to stop. The states are then as
+    /// they were before.
     fn run(&mut self, sequences: &mut [Sequence<'_>], arguments: &[&[f32]]) -> Result<(), RunError>;
 
     /// A result of the last step, in the buffer's own order: the wanted rows of all sequences, stacked.
@@ -99,6 +100,8 @@ pub enum RunError {
         /// How many bytes.
         bytes: usize,
     },
+    /// Somebody asked the backend to stop.
+    Interrupted,
 }
 
 impl std::error::Error for RunError {}
@@ -110,6 +113,7 @@ impl fmt::Display for RunError {
                 write!(f, "argument {argument} has {found} elements where its axes ask for {expected}")
             }
             RunError::Memory { bytes } => write!(f, "{bytes} bytes of working memory can't be had"),
+            RunError::Interrupted => f.write_str("interrupted"),
         }
     }
 }

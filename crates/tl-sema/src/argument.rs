@@ -1,6 +1,7 @@
 //! What is given to a traced function, and what tracing gives back.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tl_ir::{AxisId, Graph};
 use tl_syntax::{Diagnostic, Span};
@@ -67,6 +68,8 @@ pub struct Limits {
     pub steps: usize,
     /// Definitions that are begun while others are unfinished.
     pub depth: usize,
+    /// Set when somebody wants tracing to stop.
+    pub interrupt: Option<Arc<AtomicBool>>,
 }
 
 /// What tracing gives.
@@ -93,7 +96,7 @@ pub struct InputSlot {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { nodes: 400_000, steps: 200_000, depth: 2000 }
+        Self { nodes: 400_000, steps: 200_000, depth: 2000, interrupt: None }
     }
 }
 

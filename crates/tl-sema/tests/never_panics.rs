@@ -96,7 +96,7 @@ const FUNCTIONS: &str = "fn f(x[d]) -> y[d] { y[d] = x[d] * 2 }\n\
     fn h(x, t) = x + t\n";
 
 fn limits() -> Limits {
-    Limits { nodes: 20_000, steps: 2_000, depth: 200 }
+    Limits { nodes: 20_000, steps: 2_000, depth: 200, interrupt: None }
 }
 
 /// A graph that is valid can be walked by every pass.

@@ -16,6 +16,7 @@ mod products;
 mod task;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tl_exec::kernel::{BufferId, Dim, Plan};
@@ -35,6 +36,7 @@ use task::{Task, compile};
 pub struct CpuBackend {
     pool: Arc<Pool>,
     isa: Isa,
+    interrupt: Option<Arc<AtomicBool>>,
 }
 
 impl CpuBackend {
@@ -42,12 +44,18 @@ impl CpuBackend {
     /// the one asked for.
     pub fn new(threads: Option<usize>, isa: Option<Isa>) -> Self {
         let isa = isa.filter(|&isa| Kernels::new(isa).is_some()).unwrap_or_else(Isa::detect);
-        Self { pool: Arc::new(Pool::new(threads.unwrap_or(0))), isa }
+        Self { pool: Arc::new(Pool::new(threads.unwrap_or(0))), isa, interrupt: None }
     }
 
     /// The same on an existing pool and with a given instruction set; `None` if the processor does not have it.
     pub fn with(pool: Arc<Pool>, isa: Isa) -> Option<Self> {
-        Kernels::new(isa).map(|_| Self { pool, isa })
+        Kernels::new(isa).map(|_| Self { pool, isa, interrupt: None })
+    }
+
+    /// The same backend, which stops with [`RunError::Interrupted`] some milliseconds after the flag is set: between kernels, and between the
+    /// parts that they are cut into. Whoever sets it clears it.
+    pub fn with_interrupt(self, flag: Arc<AtomicBool>) -> Self {
+        Self { interrupt: Some(flag), ..self }
     }
 
     /// The threads.
@@ -73,6 +81,7 @@ impl Backend for CpuBackend {
             quantized: QuantizedRows::default(),
             attends: Vec::new(),
             partials: Aligned::default(),
+            interrupt: self.interrupt.clone(),
         };
         let setup = compile(&plan, &plan.setup, &weights, &machine.kernels);
         let tasks = compile(&plan, &plan.steps, &weights, &machine.kernels);
@@ -99,6 +108,7 @@ impl Backend for CpuBackend {
             Bracket { states: &mut [], windows: &mut [], whole: &whole },
             None,
         );
+        run.machine.check_interrupt()?;
         Ok(Box::new(run))
     }
 }
@@ -125,6 +135,7 @@ struct Machine {
     quantized: QuantizedRows,
     attends: Vec<attention::Part>,
     partials: Aligned<f32>,
+    interrupt: Option<Arc<AtomicBool>>,
 }
 
 /// The sequences that tasks are run for: all of a step, or one.
@@ -174,20 +185,35 @@ impl Workers {
 
 impl Machine {
     /// Runs `work` for each part: on all threads, or on this one if there is less to do than starting them would cost. `cost` is
-    /// about how many vector instructions it takes in all.
+    /// about how many vector instructions it takes in all. Parts that have not begun when somebody asks to stop are left out.
     fn fork(&self, parts: usize, cost: usize, work: &(dyn Fn(usize, usize) + Sync)) {
         const WORTH_A_FORK: usize = 4000;
+        let work = |part, worker| {
+            if !self.is_interrupted() {
+                work(part, worker);
+            }
+        };
         if cost < WORTH_A_FORK {
             (0..parts).for_each(|part| work(part, 0));
         } else {
-            self.pool.run(parts, work);
+            self.pool.run(parts, &work);
         }
     }
 
-    /// How many parts to cut work into: several for each thread, so that a slow one holds up nobody, but none too small.
+    /// How many parts to cut work into: several for each thread, so that a slow one holds up nobody, but none too small, and none so
+    /// large that it could not be waited for.
     fn parts(&self, places: usize, cost: usize) -> usize {
         const LEAST: usize = 1000;
-        (self.pool.threads() * 4).min(cost / LEAST + 1).min(places.max(1))
+        const MOST: usize = 1 << 22;
+        (self.pool.threads() * 4).max(cost / MOST).min(cost / LEAST + 1).min(places.max(1))
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupt.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed))
+    }
+
+    fn check_interrupt(&self) -> Result<(), RunError> {
+        if self.is_interrupted() { Err(RunError::Interrupted) } else { Ok(()) }
     }
 }
 
@@ -211,6 +237,7 @@ impl Executable for Run {
         let bracket = Bracket { states: &mut *undo.0, windows: &mut self.windows, whole: &self.whole };
         let tasks = Arc::clone(&self.tasks);
         self.machine.run(&self.plan, &tasks, self.arena.buffers(), bracket, self.times.as_deref_mut());
+        self.machine.check_interrupt()?;
         for sequence in undo.finish() {
             sequence.state.advance(sequence.rows);
         }
@@ -324,7 +351,7 @@ impl Run {
 }
 
 impl Machine {
-    /// Runs tasks in order.
+    /// Runs tasks in order, until somebody asks to stop.
     fn run(
         &mut self,
         plan: &Plan,
@@ -334,6 +361,9 @@ impl Machine {
         mut times: Option<&mut [f64]>,
     ) {
         for (i, task) in tasks.iter().enumerate() {
+            if self.is_interrupted() {
+                return;
+            }
             let start = times.is_some().then(Instant::now);
             self.run_task(plan, task, buffers, &mut bracket);
             if let (Some(times), Some(start)) = (times.as_deref_mut(), start) {

@@ -44,6 +44,7 @@ mod value;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tl_ir::{AxisId, Extent, Graph, NodeId};
 use tl_syntax::{Diagnostic, Span, codes};
@@ -350,6 +351,9 @@ impl<'a> Tracer<'a> {
 
     /// Refuses to go on where the graph or the number of steps exceeds its limit.
     fn check_limits(&mut self, span: Span) -> Res<()> {
+        if self.limits.interrupt.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            return self.fail(Diagnostic::error(codes::INTERRUPTED, span, "interrupted"));
+        }
         if self.graph.len() > self.limits.nodes {
             let limit = self.limits.nodes;
             return self.fail(
