@@ -7,8 +7,8 @@
 //! ```
 //!
 //! `// Error: 3:5-9 message` expects an error at line 3, columns 5 to before 9, whose message begins so; `// Warning:` likewise. A
-//! program runs under several treatments (the CPU backend, the scalar backend, the reference), which must give one answer. Files whose
-//! name begins with `_` are for others to import. With `TL_SUITE_UPDATE=1` the expectations are written anew, to be read in the diff;
+//! program runs under several treatments (the CPU backend, the scalar backend, the reference, and the CPU backend once more after formatting),
+//! which must give one answer. Files whose name begins with `_` are for others to import. With `TL_SUITE_UPDATE=1` the expectations are written anew, to be read in the diff;
 //! `TL_SUITE=part/of/a/path` runs a part.
 
 use std::path::{Path, PathBuf};
@@ -38,6 +38,22 @@ impl Outcome {
                 (Ok(x), Ok(y)) => x == y || (x - y).abs() <= 2e-5 * x.abs().max(y.abs()) || a == b,
                 _ => a == b,
             })
+    }
+}
+
+impl Outcome {
+    /// The same with findings that don't say where.
+    fn without_places(&self) -> Outcome {
+        let without_place = |finding: &String| {
+            let parts: Vec<&str> = finding.splitn(3, ' ').collect();
+            match parts[..] {
+                [kind, place, message] if place.starts_with(|c: char| c.is_ascii_digit()) => {
+                    format!("{kind} {message}")
+                }
+                _ => finding.clone(),
+            }
+        };
+        Outcome { output: self.output.clone(), findings: self.findings.iter().map(without_place).collect() }
     }
 }
 
@@ -114,7 +130,17 @@ fn check(file: &Path, update: bool) -> Result<(), String> {
             return Err(difference(name, &first, &other));
         }
     }
+    let formatted = run(file, &formatted(&text), Engine::cpu_with_threads(2)).without_places();
+    if !formatted.agrees_with(&first.without_places()) {
+        return Err(difference("formatting", &first, &formatted));
+    }
     Ok(())
+}
+
+/// The program in its standard layout.
+fn formatted(text: &str) -> String {
+    let source = tl_syntax::Source::detached("", text).unwrap();
+    tl_syntax::fmt::format(&tl_syntax::parse(&source))
 }
 
 /// The checker has no objection to a program that runs.

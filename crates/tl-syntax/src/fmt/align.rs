@@ -1,7 +1,7 @@
 //! Columns that the author has aligned.
 //!
 //! Consecutive lines (empty ones aside) whose operators stand in one column in the source keep them in one column, the
-//! one after the longest left-hand side. Consecutive comments behind code that stand in one column keep that too, with the smallest
+//! one after the longest left-hand side; so do the values of a dict's entries after the longest key. Consecutive comments behind code that stand in one column keep that too, with the smallest
 //! distance to the code that one of them had. Everything else gets its usual space. Both rules give the same again when
 //! applied to their own result.
 
@@ -9,11 +9,13 @@ use super::{Cell, Line, Role, width};
 
 /// Sets the gaps before operators and trailing comments.
 pub(super) fn align(lines: &mut [Line]) {
-    for_each_run(lines, operator_of, |run| {
-        if run.len() > 1 {
-            set_column(run, operator_of, 1);
-        }
-    });
+    for cell_of in [operator_of, entry_value_of] {
+        for_each_run(lines, cell_of, |run| {
+            if run.len() > 1 {
+                set_column(run, cell_of, 1);
+            }
+        });
+    }
     for_each_run(lines, comment_of, |run| {
         let gaps = run.iter().filter_map(|line| comment_of(line).map(|index| line.cells[index].source_gap));
         let gap = gaps.min().unwrap_or(1).max(1);
@@ -42,6 +44,12 @@ fn for_each_run(lines: &mut [Line], cell_of: fn(&Line) -> Option<usize>, mut f: 
 fn operator_of(line: &Line) -> Option<usize> {
     let found = line.cells.iter().position(|cell| cell.role != Role::Other)?;
     matches!(line.cells[found].role, Role::Operator(_)).then_some(found)
+}
+
+/// The value of the entry that begins a line.
+fn entry_value_of(line: &Line) -> Option<usize> {
+    let found = line.cells.iter().position(|cell| cell.role != Role::Other)?;
+    matches!(line.cells[found].role, Role::EntryValue(_)).then_some(found)
 }
 
 fn comment_of(line: &Line) -> Option<usize> {

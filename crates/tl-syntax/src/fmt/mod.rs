@@ -7,8 +7,8 @@
 //!   statement or an element;
 //! - the space between two tokens of a line (`spacing`), where a space has a meaning the tree says which is right:
 //!   `f(x)` calls, `f (x)` joins;
-//! - columns that the author has aligned stay aligned (`align`): the operators of consecutive equations, and the
-//!   comments behind them.
+//! - columns that the author has aligned stay aligned (`align`): the operators of consecutive equations, the values of
+//!   consecutive entries of a dict, and the comments behind them.
 //!
 //! ```text
 //! tree → pieces (tokens, comments; an interpolated string is one piece) → lines → aligned lines → text
@@ -78,6 +78,8 @@ struct Cell<'t> {
 enum Role {
     /// The operator of a statement that begins on this line; with the number of the node around the statement.
     Operator(u32),
+    /// The first token of the value of an entry of a dict; with the number of the dict.
+    EntryValue(u32),
     /// A comment at the end of a line of code.
     TrailingComment,
     Other,
@@ -146,7 +148,7 @@ fn lines(pieces: &[Piece]) -> Vec<Line<'_>> {
             _ => 0,
         };
         let ends_line = pieces.get(index + 1).is_none_or(|next| next.newlines > 0);
-        let role = role(piece, ends_line && !begins_line);
+        let role = role(before, piece, ends_line && !begins_line);
         let text = trimmed(piece);
         line.cells.push(Cell { text, gap, source_column: piece.column, source_gap: piece.gap, role });
         if piece.kind.closer().is_some() {
@@ -205,7 +207,11 @@ fn begins_element(token: &Node) -> bool {
     true
 }
 
-fn role(piece: &Piece, may_trail: bool) -> Role {
+fn role(before: Option<&Piece>, piece: &Piece, may_trail: bool) -> Role {
+    if let Some(colon) = before.filter(|before| before.kind == Colon && before.parent == DictEntry) {
+        let dict = colon.node.parent().and_then(|entry| entry.parent());
+        return dict.map_or(Role::Other, |dict| Role::EntryValue(dict.id()));
+    }
     let around = |levels: usize| {
         let mut node = piece.node.clone();
         for _ in 0..levels {

@@ -40,6 +40,10 @@ fn spaces_within_a_line() {
     check("x = m . a [ i ]".replace("a [", "a[").as_str(), "x = m.a[i]\n");
     check("x = (a) /* b */ + /*c*/d", "x = (a) /* b */ + /*c*/ d\n");
     check("x = [a,b,]", "x = [a, b,]\n");
+    check("Y[2 * j+1] = X[n / 2+j] * Z[2 *j:i/2]", "Y[2*j + 1] = X[n/2 + j] * Z[2*j:i/2]\n");
+    check("Y = X[f(2*j), (2*j)]", "Y = X[f(2 * j), (2 * j)]\n");
+    check("assert (a == b, \"c\")", "assert(a == b, \"c\")\n");
+    check("assert(a)==b,\"c\"", "assert (a) == b, \"c\"\n");
     check("let (a,b)=c", "let (a, b) = c\n");
 }
 
@@ -80,12 +84,46 @@ fn aligned_columns_stay_aligned() {
     check("a = 1      // one\nabc = 2    // two\n", "a = 1      // one\nabc = 2    // two\n");
     check("a=1    // one\nb=2    // two\n", "a = 1    // one\nb = 2    // two\n");
     check("x = {   // open\na    // x\n}", "x = {   // open\n    a    // x\n}\n");
+    check("x = {\n\"a\":   1,\n\"bcd\": 2,\n}", "x = {\n    \"a\":   1,\n    \"bcd\": 2,\n}\n");
+    check("x = {\n\"a\": 1,\n\"bcd\": 2,\n}", "x = {\n    \"a\": 1,\n    \"bcd\": 2,\n}\n");
 }
 
 #[test]
 fn the_fixtures_are_in_their_standard_layout() {
     for text in [include_str!("../fixtures/llama.tl"), include_str!("../fixtures/tour.tl")] {
         assert_eq!(fmt(text), text);
+    }
+}
+
+/// The programs of the repository under a folder.
+fn programs(folder: &str) -> Vec<(std::path::PathBuf, String)> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let (mut found, mut pending) = (Vec::new(), vec![root.join(folder)]);
+    while let Some(folder) = pending.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                pending.push(path);
+            } else if path.extension().is_some_and(|e| e == "tl") {
+                let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+                found.push((path, text));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "there are programs in {folder}");
+    found
+}
+
+#[test]
+fn the_library_and_the_examples_are_in_their_standard_layout() {
+    for (path, text) in ["lib", "examples"].into_iter().flat_map(programs) {
+        assert_eq!(fmt(&text), text, "{}: tl fmt lib examples", path.display());
+    }
+}
+
+#[test]
+fn formatting_the_programs_of_the_suite_keeps_what_they_mean() {
+    for (_, text) in programs("tests/suite") {
+        super::properties::check_formatting(&text);
     }
 }
 

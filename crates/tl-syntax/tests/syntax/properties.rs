@@ -110,7 +110,8 @@ fn tokens(text: &str) -> Vec<String> {
     tokens.map(|token| token.text().to_owned()).collect()
 }
 
-fn check_formatting(text: &str) {
+/// Formatting changes white space alone, and nothing when done again.
+pub fn check_formatting(text: &str) {
     let formatted = tl_syntax::fmt::format(&parse(text));
     assert_eq!(tokens(text), tokens(&formatted), "the same tokens\n{text}\n---\n{formatted}");
     let again = tl_syntax::fmt::format(&parse(&formatted));
