@@ -5,8 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use tensorlogic::interpreter::builtins;
-use tensorlogic::interpreter::{CapturedHost, Purity};
+use tensorlogic::interpreter::{CapturedHost, Purity, builtins, signature};
 use tensorlogic::library;
 use tensorlogic::{Engine, Interpreter, MemoryLoader};
 use tl_syntax::ast::{FnDecl, Stmt};
@@ -42,7 +41,7 @@ fn reference() -> String {
         let (doc, examples) = doc_of(&decl);
         let examples: Vec<String> =
             examples.iter().map(|(call, value)| format!("`{call}` = `{value}`")).collect();
-        writeln!(out, "| `{}` | {doc} | {} |", head(&decl), examples.join("; ")).unwrap();
+        writeln!(out, "| `{}` | {doc} | {} |", signature(&decl), examples.join("; ")).unwrap();
     }
     out
 }
@@ -51,7 +50,7 @@ fn reference() -> String {
 fn the_examples_of_the_library_are_so() {
     for decl in library_functions() {
         let (_, examples) = doc_of(&decl);
-        assert!(!examples.is_empty(), "`{}` has an example", head(&decl));
+        assert!(!examples.is_empty(), "`{}` has an example", signature(&decl));
         for (call, value) in examples {
             let printed = |engine| run(&format!("print({call})"), engine);
             for engine in [Engine::cpu_with_threads(2), Engine::scalar(), Engine::reference()] {
@@ -105,12 +104,4 @@ fn agree(a: &str, b: &str) -> bool {
     let (x, y) = (numbers(a), numbers(b));
     let near = |(p, q): (&f64, &f64)| (p - q).abs() <= 1e-5 * p.abs().max(q.abs()).max(0.1);
     shape(a) == shape(b) && x.len() == y.len() && x.iter().zip(&y).all(near)
-}
-
-/// `name(parameters) -> result`
-fn head(decl: &FnDecl) -> String {
-    let name = decl.name().unwrap();
-    let params: Vec<String> = decl.params().iter().map(|p| p.text().trim().to_owned()).collect();
-    let result = decl.result().map(|r| format!(" -> {}", r.text().trim())).unwrap_or_default();
-    format!("{}({}){result}", name.as_str(), params.join(", "))
 }

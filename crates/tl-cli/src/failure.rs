@@ -4,10 +4,10 @@
 //!
 //! Invariant: a message is printed once, on standard error, and each code means one thing.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
-use tensorlogic::Error;
+use tensorlogic::{Diagnostics, Error};
 use tl_formats::ErrorKind;
 use tl_llm::download::FetchError;
 use tl_llm::{ConversationError, GenerateError};
@@ -52,6 +52,11 @@ impl Failure {
     /// The person interrupted.
     pub fn interrupted() -> Self {
         Self { code: 130, message: String::new() }
+    }
+
+    /// The exit code.
+    pub fn code(&self) -> u8 {
+        self.code
     }
 
     /// Whether the command ended only because no one reads its output any more.
@@ -124,10 +129,20 @@ impl From<Error> for Failure {
             _ => 70,
         };
         let message = match &error {
-            Error::Program(diagnostics) => diagnostics.render(color()),
+            Error::Program(diagnostics) => diagnostics.render(color()) + &more_about(diagnostics),
             other => other.to_string(),
         };
         Self { code, message }
+    }
+}
+
+/// On a terminal, where to read more about the first finding.
+pub fn more_about(diagnostics: &Diagnostics) -> String {
+    match diagnostics.list.first() {
+        Some(first) if io::stderr().is_terminal() => {
+            format!("for more about it: tl check --explain {}\n", first.code)
+        }
+        _ => String::new(),
     }
 }
 

@@ -38,8 +38,12 @@ enum Command {
     Generate(commands::generate::Args),
     /// Run a program.
     Run(commands::run::Args),
+    /// Talk to the language: statements run as they are typed, and values are printed.
+    Repl(commands::repl::Args),
     /// Report everything that is wrong with a program.
     Check(commands::check::Args),
+    /// Put programs into their standard layout.
+    Fmt(commands::fmt::Args),
     /// Show what was derived of a model: kernels, what is remembered, bytes and operations for each token.
     Explain(commands::explain::Args),
     /// Show what a model file holds.
@@ -63,7 +67,9 @@ fn main() -> ExitCode {
         Command::Chat(args) => commands::chat::run(args, threads),
         Command::Generate(args) => commands::generate::run(args, threads),
         Command::Run(args) => commands::run::run(args, threads),
+        Command::Repl(args) => commands::repl::run(args, threads),
         Command::Check(args) => commands::check::run(args),
+        Command::Fmt(args) => commands::fmt::run(args),
         Command::Explain(args) => commands::explain::run(args, threads),
         Command::Inspect(args) => commands::inspect::run(args),
         Command::Pull(args) => commands::pull::run(args),

@@ -330,3 +330,31 @@ fn programs_of_the_examples_are_sound() {
         }
     }
 }
+
+#[test]
+fn programs_are_formatted_in_place_and_the_worst_of_them_gives_the_exit_code() {
+    let folder = Folder::new("fmt");
+    let loose = folder.file("loose.tl", "x=1 // one\n");
+    let tidy = folder.file("tidy.tl", "x = 1 // one\n");
+    assert_eq!(tl(["fmt", "--check", &loose, &tidy]).code, Some(1));
+    assert_eq!(std::fs::read_to_string(&loose).unwrap(), "x=1 // one\n", "a check changes nothing");
+    let whole = folder.path().to_str().unwrap();
+    assert_eq!((tl(["fmt", whole]).code, tl(["fmt", whole]).out), (Some(0), String::new()), "once is enough");
+    assert_eq!(std::fs::read_to_string(&loose).unwrap(), std::fs::read_to_string(&tidy).unwrap());
+    let broken = folder.file("broken.tl", "x = (\n");
+    tl(["fmt", &broken, &loose]).fails(1, &["E0204"]);
+    assert_eq!(std::fs::read_to_string(&broken).unwrap(), "x = (\n");
+    tl(["fmt", "no/such.tl", &broken]).fails(66, &["no/such.tl", "E0204"]);
+    tl(["fmt", &folder.file("latin.tl", b"x = \xff")]).fails(1, &["E0002"]);
+    tl(["fmt"]).fails(2, &["FILE"]);
+    let piped = tl_reading(["fmt", "-"], b"x=1");
+    assert_eq!((piped.code, &*piped.out), (Some(0), "x = 1\n"));
+    assert_eq!(tl_reading(["fmt", "--check", "-"], b"x=1").code, Some(1));
+}
+
+#[test]
+fn a_program_may_be_given_fewer_steps() {
+    let folder = Folder::new("steps");
+    let endless = folder.file("endless.tl", "while true { }\n");
+    tl(["run", "--max-steps", "100", &endless]).fails(1, &["E0702", "100"]);
+}

@@ -1,8 +1,8 @@
 //! The table of diagnostic codes: one row gives a code, the constant that names it, and its one-line title.
 //!
-//! Everything else that knows codes (the constants, [`ALL`], [`title`], the index of error pages) is derived from it.
-//! To add one, add a row to the section of your crate, in the order of the numbers. A code is never used twice and,
-//! once released, never given another meaning.
+//! Everything else that knows codes (the constants, [`ALL`], [`title`], [`page`]) is derived from it. To add one, add a row
+//! to the section of your crate, in the order of the numbers, and write its page, `docs/errors/CODE.md`: without it this file
+//! does not compile. A code is never used twice and, once released, never given another meaning.
 //!
 //! | numbers | crate | about |
 //! |---|---|---|
@@ -23,6 +23,8 @@ pub struct CodeInfo {
     pub code: &'static str,
     /// What it is about, in one line without a full stop.
     pub title: &'static str,
+    /// The page that explains it, in Markdown: a program that gives it and one that is right.
+    pub page: &'static str,
 }
 
 macro_rules! codes {
@@ -33,7 +35,11 @@ macro_rules! codes {
         )*
 
         /// Every code, in the order of this file.
-        pub const ALL: &[CodeInfo] = &[$(CodeInfo { code: stringify!($code), title: $title }),*];
+        pub const ALL: &[CodeInfo] = &[$(CodeInfo {
+            code: stringify!($code),
+            title: $title,
+            page: include_str!(concat!("../../../docs/errors/", stringify!($code), ".md")),
+        }),*];
     };
 }
 
@@ -137,6 +143,13 @@ pub fn title(code: &str) -> Option<&'static str> {
     ALL.iter().find(|info| info.code == code).map(|info| info.title)
 }
 
+/// The page of a code, if the table has it. The letter may be left out and be small: `E0401`, `e0401`, `401`.
+pub fn page(code: &str) -> Option<&'static str> {
+    let digits = code.trim_start_matches(['E', 'e', 'W', 'w']);
+    let number: u32 = digits.parse().ok()?;
+    ALL.iter().find(|info| info.code[1..].parse() == Ok(number)).map(|info| info.page)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,8 +165,12 @@ mod tests {
             assert!(matches!(letter, "E" | "W"), "{}", info.code);
             assert!(digits.len() == 4 && digits.bytes().all(|byte| byte.is_ascii_digit()), "{}", info.code);
             assert!(!info.title.is_empty() && !info.title.ends_with('.'), "{}: {}", info.code, info.title);
+            assert!(info.page.starts_with(&format!("# {}: {}\n", info.code, info.title)), "{}", info.code);
+            assert_eq!(page(info.code), Some(info.page));
         }
         assert_eq!(title(UNTERMINATED_STRING), Some("a string has no closing quote"));
         assert_eq!(title("E9999"), None);
+        assert_eq!(page("e401"), page("E0401"));
+        assert_eq!((page("E9999"), page(""), page("E")), (None, None, None));
     }
 }

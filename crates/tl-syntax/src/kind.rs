@@ -30,6 +30,11 @@ macro_rules! kinds {
                 matches!(self, $(SyntaxKind::$trivia)|*)
             }
 
+            /// The spellings of all keywords.
+            pub fn keywords() -> impl Iterator<Item = &'static str> {
+                [$($spelling),*].into_iter().filter(|spelling| spelling.as_bytes()[0].is_ascii_lowercase())
+            }
+
             /// The keyword with this spelling.
             pub fn keyword(text: &str) -> Option<SyntaxKind> {
                 match text {
@@ -125,6 +130,9 @@ mod tests {
         assert_eq!(SyntaxKind::keyword("where"), Some(SyntaxKind::WhereKw));
         assert_eq!(SyntaxKind::keyword("dim"), None);
         assert_eq!(SyntaxKind::keyword("+"), None);
+        assert!(
+            SyntaxKind::keywords().all(|word| SyntaxKind::keyword(word).is_some_and(SyntaxKind::is_keyword))
+        );
         assert!(SyntaxKind::WhereKw.is_keyword() && !SyntaxKind::Plus.is_keyword());
         assert!(
             SyntaxKind::Eof.is_token() && !SyntaxKind::File.is_token() && SyntaxKind::Newline.is_trivia()

@@ -65,6 +65,11 @@ impl Environment {
         }
     }
 
+    /// Forgets a global variable.
+    pub fn remove_global(&mut self, name: &str) {
+        self.globals.remove(name);
+    }
+
     /// A variable to change.
     pub fn get_mut(&mut self, name: &str) -> Result<&mut Value, AssignError> {
         let local = self.frames.last_mut().and_then(|f| f.locals.iter_mut().rev().find(|l| &*l.name == name));

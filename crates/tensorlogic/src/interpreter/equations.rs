@@ -141,16 +141,40 @@ impl Equations {
     /// Forgets the equations that were written since a mark: those of a call that has ended.
     pub fn rewind(&mut self, mark: usize) {
         while self.written.len() > mark {
-            let Some(written) = self.written.pop() else { return };
-            self.forget_readers_of(&written.name);
-            if let Some(count) = self.counts.get_mut(&written.name) {
-                *count -= 1;
-                if *count == 0 {
-                    self.counts.remove(&written.name);
-                }
-            }
-            self.release(&written);
+            self.forget(self.written.len() - 1);
         }
+    }
+
+    /// Forgets what earlier programs said that an equation of a dialogue now says: definitions of its left side, or with another number
+    /// of indices.
+    fn make_room_for(&mut self, name: &Arc<str>, equation: &ast::Equation) {
+        if equation.op() == Some(ProjectionOp::Add) {
+            return;
+        }
+        self.scripted.remove(name);
+        let source = equation.span().source;
+        let left = |e: &ast::Equation| e.lhs().map(|lhs| lhs.text().split_whitespace().collect::<String>());
+        let count = |e: &ast::Equation| e.indexed().map_or(0, |indexed| indexed.indices().count());
+        let replaces = |old: &ast::Equation| {
+            old.span().source != source && (left(old) == left(equation) || count(old) != count(equation))
+        };
+        while let Some(at) = self.written.iter().position(|w| w.name == *name && replaces(&w.equation)) {
+            self.forget(at);
+        }
+        self.forget_readers_of(name);
+    }
+
+    /// Forgets one equation.
+    fn forget(&mut self, at: usize) {
+        let written = self.written.remove(at);
+        self.forget_readers_of(&written.name);
+        if let Some(count) = self.counts.get_mut(&written.name) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&written.name);
+            }
+        }
+        self.release(&written);
     }
 
     /// Takes in an equation. The same one written again, for the same elements, takes the place of the first.
@@ -238,6 +262,10 @@ impl Interpreter {
             return Err(not_available(equation.span(), "a relation"));
         }
         let name: Arc<str> = name.as_str().into();
+        if self.dialogue && self.calls == 0 {
+            self.equations.make_room_for(&name, equation);
+            self.environment.remove_global(&name);
+        }
         if let Some(rhs) = equation.rhs().filter(|rhs| equation.indexed().is_none() && self.is_scripted(rhs))
         {
             if self.equations.defines(&name) {
@@ -365,6 +393,20 @@ impl Interpreter {
         own: &[(Arc<str>, Value)],
     ) -> Eval<(Value, BTreeSet<Arc<str>>)> {
         let span = expr.span();
+        let (traced, read) = self.traced(expr, own)?;
+        let mut results = self.engine.evaluate(&traced.graph, &[]).map_err(|e| run_failed(e, span))?;
+        let dense =
+            results.pop().ok_or_else(|| fault(codes::RUN_FAILED, span, "the equations have no result"))?;
+        Ok((value_of(dense), read))
+    }
+
+    /// The graph of an expression, and the names of the variables that were read.
+    pub(super) fn traced(
+        &mut self,
+        expr: &Expr,
+        own: &[(Arc<str>, Value)],
+    ) -> Eval<(tl_sema::Traced, BTreeSet<Arc<str>>)> {
+        let span = expr.span();
         let mut read = self.equations.names_behind(expr);
         let scripted: Vec<Arc<str>> =
             read.iter().filter(|name| self.equations.scripted.contains_key(*name)).cloned().collect();
@@ -385,10 +427,7 @@ impl Interpreter {
         read.extend(variables.read.into_inner());
         let traced = traced.map_err(Interrupt::from)?;
         traced.warnings.iter().for_each(|w| self.warn_once(w));
-        let mut results = self.engine.evaluate(&traced.graph, &[]).map_err(|e| run_failed(e, span))?;
-        let dense =
-            results.pop().ok_or_else(|| fault(codes::RUN_FAILED, span, "the equations have no result"))?;
-        Ok((value_of(dense), read))
+        Ok((traced, read))
     }
 
     /// `Y?`: evaluates and prints.

@@ -54,6 +54,14 @@ impl Function {
         }
     }
 
+    /// Its declaration, if it stands in a program.
+    pub(crate) fn declared_as(&self) -> Option<&ast::FnDecl> {
+        match &self.shape {
+            Shape::Declared(decl) => Some(decl),
+            Shape::Closure(_) | Shape::Library(..) => None,
+        }
+    }
+
     pub(crate) fn params(&self) -> Vec<ast::Param> {
         match &self.shape {
             Shape::Declared(decl) => decl.params(),
@@ -84,6 +92,14 @@ impl Function {
             || self.params().iter().any(|p| p.indices().is_some())
             || self.result().is_some()
     }
+}
+
+/// The head of a declaration: `name(parameters) -> result`.
+pub fn signature(decl: &ast::FnDecl) -> String {
+    let name = decl.name().map(|n| n.as_str().to_owned()).unwrap_or_default();
+    let params: Vec<String> = decl.params().iter().map(|p| p.text().trim().to_owned()).collect();
+    let result = decl.result().map(|r| format!(" -> {}", r.text().trim())).unwrap_or_default();
+    format!("{name}({}){result}", params.join(", "))
 }
 
 impl std::fmt::Debug for Function {

@@ -13,6 +13,7 @@
 //! - [`value`], [`tensor`], [`convert`], [`format`](mod@format): values and how they print
 //! - [`builtin`], [`context`], `builtins/`: functions that are written in Rust, one table
 //! - `statements`, `expressions`, `operators`, `elements`, `calls`, `imports`: the walk
+//! - `dialogue`: what a dialogue asks for beyond running programs
 //! - `equations`: definitions, tracing, and the results that are kept; `application`: functions of equations, applied to values
 //! - `arithmetic`: operations on tensors as small graphs
 
@@ -23,6 +24,7 @@ pub mod builtins;
 mod calls;
 pub mod context;
 pub mod convert;
+mod dialogue;
 mod elements;
 mod environment;
 mod equations;
@@ -51,7 +53,7 @@ use tl_syntax::{Diagnostic, SourceMap, Span, codes};
 pub use builtin::{Arguments, Builtin, CallError, Purity};
 pub use context::Context;
 pub(crate) use fault::closest;
-pub use function::Function;
+pub use function::{Function, signature};
 pub use host::{CapturedHost, Host};
 pub use limits::Limits;
 pub use tensor::TensorValue;
@@ -81,6 +83,7 @@ pub struct Interpreter {
     arguments: Vec<String>,
     limits: Limits,
     raw_output: bool,
+    dialogue: bool,
     warnings: Vec<Diagnostic>,
     warned: HashSet<(&'static str, Span)>,
     extensions: HashMap<TypeId, Box<dyn Any + Send>>,
@@ -95,8 +98,11 @@ impl Interpreter {
     pub fn new(engine: Engine, loader: Arc<dyn Loader>, host: Box<dyn Host>) -> Interpreter {
         let mut sources = SourceMap::new();
         let equations = Equations::with_library(&mut sources);
+        let interrupt = host.interrupt();
+        let mut limits = Limits::default();
+        limits.trace.interrupt.clone_from(&interrupt);
         Interpreter {
-            interrupt: host.interrupt(),
+            interrupt,
             engine,
             loader,
             host,
@@ -107,8 +113,9 @@ impl Interpreter {
             applications: Applications::default(),
             imports: Imports::default(),
             arguments: Vec::new(),
-            limits: Limits::default(),
+            limits,
             raw_output: false,
+            dialogue: false,
             warnings: Vec::new(),
             warned: HashSet::new(),
             extensions: HashMap::new(),
@@ -204,12 +211,33 @@ impl Interpreter {
     }
 
     fn run_added(&mut self, source: tl_syntax::Source) -> Result<Value, Error> {
+        self.begin(&source);
+        let result = self.on_a_large_stack(|interpreter| interpreter.run_source(&source, true));
+        self.end(result)
+    }
+
+    /// Sets all counters back.
+    fn begin(&mut self, source: &tl_syntax::Source) {
         (self.steps, self.depth, self.calls) = (0, 0, 0);
         self.warnings.clear();
         self.imports.begin(source.name());
-        let result = self.on_a_large_stack(|interpreter| interpreter.run_source(&source, true));
+    }
+
+    /// Forgets what calls left behind. What failed because somebody asked to stop was interrupted, whatever it says itself.
+    fn end<T>(&mut self, result: Eval<T>) -> Result<T, Error> {
         self.environment.unwind();
-        result.map_err(|interrupt| self.program_error(interrupt.into_diagnostics()))
+        result.map_err(|interrupt| {
+            let mut found = interrupt.into_diagnostics();
+            if self.is_interrupted() {
+                let span = found.first().and_then(Diagnostic::primary_span).unwrap_or(Span::NONE);
+                found = interrupted(span).into_diagnostics();
+            }
+            self.program_error(found)
+        })
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupt.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed))
     }
 
     /// Runs `work` on a thread whose stack fits the deepest evaluation.
@@ -246,7 +274,7 @@ impl Interpreter {
         if self.steps > self.limits.steps {
             return Err(steps_exceeded(span, self.limits.steps));
         }
-        if self.interrupt.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+        if self.is_interrupted() {
             return Err(interrupted(span));
         }
         Ok(())
@@ -313,7 +341,7 @@ fn steps_exceeded(span: Span, limit: u64) -> Interrupt {
         span,
         format!("the script took more than {limit} turns of loops and calls"),
     )
-    .help("if it is meant to run that long, raise the limit `steps`")
+    .help("if it is meant to run that long, allow more: `tl run --max-steps N`")
     .into()
 }
 

@@ -64,6 +64,15 @@ fn program_of(opened: &Opened, open: &OpenArgs) -> Outcome<Program> {
     Ok(Program::library(library::model_for(architecture).expect("a generator was made of it")))
 }
 
+/// The kernels of an expression of a script.
+pub(super) fn kernels(explanation: Explanation, sources: &SourceMap) -> String {
+    let report = Report { explanation, sources };
+    let kernels = &report.explanation.kernels;
+    let mut out = format!("{} kernels\n", kernels.len());
+    print_repeated(&mut out, kernels.iter().map(|k| report.kernel_line(k)).collect(), false);
+    out
+}
+
 struct Report<'a> {
     explanation: Explanation,
     sources: &'a SourceMap,

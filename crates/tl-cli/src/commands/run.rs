@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use tensorlogic::Interpreter;
 use tensorlogic::interpreter::Host;
+use tensorlogic::{Engine, Interpreter};
 
 use crate::failure::{Failure, Outcome};
 use crate::terminal::{remark, stream};
@@ -24,6 +24,9 @@ pub struct Args {
     /// Print control characters in texts as they are.
     #[arg(long)]
     raw: bool,
+    /// How many turns of loops and calls the program may take.
+    #[arg(long, value_name = "N")]
+    max_steps: Option<u64>,
     /// What the program sees as `args()`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
@@ -32,22 +35,34 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: Args, threads: Option<usize>) -> Outcome {
     let bytes = std::fs::read(&args.file).map_err(|e| Failure::file(&args.file, &e))?;
-    let host = Terminal { began: Instant::now(), interrupt: interrupt::flag() };
+    let interrupt = interrupt::flag();
+    let engine = Engine::cpu_with_interrupt(threads, Arc::clone(&interrupt));
+    let host = Terminal::new(interrupt);
     let (loader, name) = opening::loader(&args.file, args.unrestricted)?;
-    let mut interpreter = Interpreter::new(opening::engine(threads), Arc::new(loader), Box::new(host));
+    let mut interpreter = Interpreter::new(engine, Arc::new(loader), Box::new(host));
     for builtin in tl_llm::builtins::all() {
         interpreter.register(builtin);
     }
     interpreter.set_arguments(args.arguments);
     interpreter.set_raw_output(args.raw);
+    if let Some(steps) = args.max_steps {
+        interpreter.limits_mut().steps = steps;
+    }
     interpreter.run_bytes(&name, &bytes)?;
     Ok(())
 }
 
 /// The terminal as the world that a script speaks to.
-struct Terminal {
+pub(super) struct Terminal {
     began: Instant,
     interrupt: Arc<AtomicBool>,
+}
+
+impl Terminal {
+    /// The terminal, with the flag that Ctrl-C sets.
+    pub(super) fn new(interrupt: Arc<AtomicBool>) -> Terminal {
+        Terminal { began: Instant::now(), interrupt }
+    }
 }
 
 impl Host for Terminal {
