@@ -68,7 +68,8 @@ fn program_of(opened: &Opened, open: &OpenArgs) -> Outcome<Program> {
 pub(super) fn kernels(explanation: Explanation, sources: &SourceMap) -> String {
     let report = Report { explanation, sources };
     let kernels = &report.explanation.kernels;
-    let mut out = format!("{} kernels\n", kernels.len());
+    let plural = if kernels.len() == 1 { "" } else { "s" };
+    let mut out = format!("{} kernel{plural}\n", kernels.len());
     print_repeated(&mut out, kernels.iter().map(|k| report.kernel_line(k)).collect(), false);
     out
 }

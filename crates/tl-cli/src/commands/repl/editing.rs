@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
@@ -11,14 +12,15 @@ use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{
-    Cmd, ConditionalEventHandler, Config, Context, Event, EventContext, EventHandler, Helper, KeyEvent,
-    RepeatCount,
+    Cmd, CompletionType, ConditionalEventHandler, Config, Context, Event, EventContext, EventHandler, Helper,
+    KeyEvent, RepeatCount,
 };
 use tl_llm::download::FetchOptions;
 use tl_syntax::{Diagnostic, Source, SyntaxKind, codes, parse};
 
 use super::COMMANDS;
 use crate::failure::Outcome;
+use crate::terminal::remark;
 
 /// Inputs beyond this length are not kept in the history.
 const LONGEST_KEPT: usize = 1 << 16;
@@ -41,7 +43,8 @@ pub(super) enum Read {
 
 impl Editor {
     pub(super) fn new() -> Outcome<Editor> {
-        let config = Config::builder().history_ignore_space(true).build();
+        let config =
+            Config::builder().history_ignore_space(true).completion_type(CompletionType::List).build();
         let mut inner = rustyline::Editor::with_config(config).map_err(failed)?;
         inner.set_helper(Some(Help { names: RefCell::default(), files: FilenameCompleter::new() }));
         inner.bind_sequence(KeyEvent::ctrl('d'), EventHandler::Conditional(Box::new(GiveUp)));
@@ -61,7 +64,13 @@ impl Editor {
     }
 
     pub(super) fn read(&mut self) -> Outcome<Read> {
-        match self.inner.readline("> ") {
+        // The editor counts rows in 16 bits: a paste that needs more makes it panic, after it has put the terminal in order.
+        let Ok(read) = catch_unwind(AssertUnwindSafe(|| self.inner.readline("> "))) else {
+            remark(format_args!("that is too long to be edited; `:load FILE` runs a program of any length"));
+            *self = Editor::new()?;
+            return Ok(Read::Abandoned);
+        };
+        match read {
             Ok(text) => {
                 if text.len() <= LONGEST_KEPT && self.inner.add_history_entry(&text).unwrap_or(false) {
                     self.save();
