@@ -203,5 +203,6 @@ fn check(
     assert!(columns.start <= columns.end && columns.end <= w.n, "the columns are rows of the weights");
     assert!(rows == 0 || out.len() >= (rows - 1) * stride + columns.end, "the product has room");
     assert!(rows <= 1 || stride >= columns.end, "rows of the product do not overlap");
-    (Rows { data: w.bytes.as_ptr(), stride: row_bytes, n: w.n }, Out { data: out.as_mut_ptr(), stride })
+    let next = w.bytes[columns.end * row_bytes..].as_ptr();
+    (Rows { data: w.bytes.as_ptr(), stride: row_bytes, n: w.n, next }, Out { data: out.as_mut_ptr(), stride })
 }

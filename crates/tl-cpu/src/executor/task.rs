@@ -11,7 +11,7 @@ use super::products;
 use crate::dispatch::Kernels;
 use crate::kernels::einsum::MAX_OPERANDS;
 use crate::kernels::matmul::{IntegerFn, Rows};
-use crate::kernels::tape::{MAX_AXES, Window};
+use crate::kernels::tape::{Buffers, MAX_AXES, Window};
 
 /// A kernel, ready to run.
 pub(super) enum Task {
@@ -228,13 +228,18 @@ impl Compiler<'_> {
 }
 
 impl Matrix {
-    /// The matrix with its `n` rows where they stand now.
-    pub fn rows(&self, n: usize, buffers: crate::kernels::tape::Buffers<'_>) -> Rows {
+    /// Where row `row` begins now.
+    pub fn row(&self, row: usize, buffers: Buffers<'_>) -> *const u8 {
         let data = match self.place {
             Place::Fixed(data) => data,
             Place::Buffer(buffer) => buffers.start(buffer).cast_const().cast(),
         };
-        Rows { data, stride: self.row_bytes, n }
+        data.wrapping_add(row * self.row_bytes)
+    }
+
+    /// The matrix with its `n` rows where they stand now.
+    pub fn rows(&self, n: usize, buffers: Buffers<'_>) -> Rows {
+        Rows { data: self.row(0, buffers), stride: self.row_bytes, n, next: self.row(n, buffers) }
     }
 }
 

@@ -134,7 +134,7 @@ impl Simd for Avx2 {
     type H = __m256;
     const NAME: &'static str = "avx2";
     const TILE_ROWS: usize = 4;
-    const INT_CHAINS: usize = 1;
+    const BYTE_DOTS: bool = false;
 
     fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx2")
@@ -324,6 +324,19 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn store_bytes(self, p: *mut u8, x: I) {
+        // SAFETY: The caller vouches for 16 bytes.
+        unsafe {
+            let byte = _mm256_set1_epi32(0xFF);
+            // Words 0–3 and 8–11 in the low half, 4–7 and 12–15 in the high one.
+            let words = _mm256_packus_epi32(_mm256_and_si256(x[0], byte), _mm256_and_si256(x[1], byte));
+            let bytes = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
+            let (low, high) = (_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes));
+            _mm_storeu_si128(p.cast(), _mm_packus_epi16(low, high));
+        }
+    }
+
+    #[inline(always)]
     unsafe fn columns4(self, p: *const u8, step: RowStep) -> [I; 4] {
         // SAFETY: The caller vouches for 16 bytes of 16 rows.
         let (a, b) = unsafe { (transpose8x4(p, step), transpose8x4(step.row(p, 8), step)) };
@@ -360,7 +373,7 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn prefetch(self, p: *const u8) {
         // SAFETY: A prefetch accesses nothing, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
     }
 
     #[inline(always)]

@@ -36,8 +36,9 @@ unsafe fn quarters(p: *const u8, step: RowStep, first: usize) -> __m512i {
     // SAFETY: The caller vouches for 16 bytes of the four rows.
     let row = |r: usize| unsafe { _mm_loadu_si128(step.row(p, first + r).cast()) };
     let low = _mm512_castsi128_si512(row(0));
-    let low = _mm512_inserti32x4::<1>(low, row(4));
-    _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(low, row(8)), row(12))
+    let low = _mm512_mask_broadcast_i32x4(low, 0x00F0, row(4));
+    let low = _mm512_mask_broadcast_i32x4(low, 0x0F00, row(8));
+    _mm512_mask_broadcast_i32x4(low, 0xF000, row(12))
 }
 
 /// Methods that are one intrinsic.
@@ -69,7 +70,7 @@ impl Simd for Avx512 {
     type H = __m256;
     const NAME: &'static str = "avx512vnni";
     const TILE_ROWS: usize = 8;
-    const INT_CHAINS: usize = 2;
+    const BYTE_DOTS: bool = true;
 
     fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx2")
@@ -121,6 +122,7 @@ impl Simd for Avx512 {
         sub_i(a: I, b: I) -> I = _mm512_sub_epi32;
         mul_i(a: I, b: I) -> I = _mm512_mullo_epi32;
         dot_pairs(acc: I, a: I, b: I) -> I = _mm512_dpwssd_epi32;
+        dot_quads(acc: I, a: I, b: I) -> I = _mm512_dpbusd_epi32;
     }
 
     shifts! {
@@ -216,6 +218,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn store_bytes(self, p: *mut u8, x: I) {
+        // SAFETY: The caller vouches for 16 bytes.
+        unsafe { _mm_storeu_si128(p.cast(), _mm512_cvtepi32_epi8(x)) }
+    }
+
+    #[inline(always)]
     unsafe fn columns4(self, p: *const u8, step: RowStep) -> [I; 4] {
         // SAFETY: The caller vouches for 16 bytes of 16 rows; the token proves that the processor has the instructions.
         unsafe {
@@ -300,7 +308,7 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn prefetch(self, p: *const u8) {
         // SAFETY: A prefetch accesses nothing, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
     }
 
     #[inline(always)]

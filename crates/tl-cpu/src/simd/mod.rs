@@ -115,8 +115,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     const NAME: &'static str;
     /// How many rows of activations the tiled products handle at once, as many as the registers hold.
     const TILE_ROWS: usize;
-    /// How many chains (1 or 2) each integer sum of the tiled products is divided into, to hide the latency of `dot_pairs`.
-    const INT_CHAINS: usize;
+    /// Whether `dot_quads` is one instruction: then activations meet weights as two bytes each, and not as 16 bits.
+    const BYTE_DOTS: bool;
 
     /// The token, if the processor has the instructions.
     fn detect() -> Option<Self>;
@@ -209,6 +209,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// 16 values can be written.
     unsafe fn store_even_odd(self, p: *mut i16, x: Self::I);
+    /// Stores the low byte of each lane.
+    ///
+    /// # Safety
+    /// 16 bytes can be written at `p`.
+    unsafe fn store_bytes(self, p: *mut u8, x: Self::I);
     /// Bitwise and.
     fn and(self, a: Self::I, b: Self::I) -> Self::I;
     /// Bitwise or.
@@ -239,6 +244,13 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn lookup(self, table: &[i8; 16], index: Self::I) -> Self::I;
     /// `acc + a.lo · b.lo + a.hi · b.hi` over the signed 16-bit halves of each lane.
     fn dot_pairs(self, acc: Self::I, a: Self::I, b: Self::I) -> Self::I;
+    /// `acc + Σ a_i · b_i` over the four bytes of each lane, those of `a` unsigned, those of `b` signed.
+    #[inline(always)]
+    fn dot_quads(self, acc: Self::I, a: Self::I, b: Self::I) -> Self::I {
+        let even =
+            self.dot_pairs(acc, self.and(a, self.splat_i(0x00FF_00FF)), self.sar16::<8>(self.shl16::<8>(b)));
+        self.dot_pairs(even, self.shr16::<8>(a), self.sar16::<8>(b))
+    }
 
     /// Of 16 rows, the 4 little-endian words at the start of each, as 4 vectors of rows.
     ///
@@ -259,7 +271,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn low_f16(self, a: Self::I) -> Self::F;
     /// The half-precision values in the high halves of the lanes.
     fn high_f16(self, a: Self::I) -> Self::F;
-    /// Asks for the cache line at `p`, which may be any address.
+    /// Asks for the cache line at `p`, which may be any address, in the second cache.
     fn prefetch(self, p: *const u8);
 
     /// The sum of the lanes: those 8 apart, then 4, 2, 1.

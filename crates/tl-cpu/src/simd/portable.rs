@@ -76,7 +76,7 @@ impl Simd for Portable {
     type H = [f32; 8];
     const NAME: &'static str = "portable";
     const TILE_ROWS: usize = 4;
-    const INT_CHAINS: usize = 1;
+    const BYTE_DOTS: bool = false;
 
     fn detect() -> Option<Self> {
         Some(Self)
@@ -326,6 +326,12 @@ impl Simd for Portable {
             let high = (a[i] >> 16) * (b[i] >> 16);
             acc[i].wrapping_add(low.wrapping_add(high))
         })
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes(self, p: *mut u8, x: I) {
+        // SAFETY: The caller vouches for 16 bytes.
+        unsafe { p.cast::<[u8; LANES]>().write(x.map(|v| v as u8)) }
     }
 
     #[inline(always)]

@@ -41,7 +41,7 @@ impl SimdFn for Everything<'_> {
             int! {
                 s.bits(a); s.splat_i(-7); s.and(i, j); s.or(i, j); s.xor(i, j); s.add_i(i, j); s.sub_i(i, j);
                 s.mul_i(i, j); s.shl::<5>(i); s.shr::<5>(i); s.sar::<5>(i); s.shr_by(i, 9); s.shl16::<3>(i);
-                s.shr16::<3>(i); s.sar16::<3>(i); s.dot_pairs(i, j, k); s.to_i32(s.load([0.5, 1.5, -2.5, 7.0e8].repeat(4).as_ptr()));
+                s.shr16::<3>(i); s.sar16::<3>(i); s.dot_pairs(i, j, k); s.dot_quads(i, j, k); s.to_i32(s.load([0.5, 1.5, -2.5, 7.0e8].repeat(4).as_ptr()));
                 s.lookup(&[0, 1, -2, 3, 4, -5, 6, 7, 8, 9, -10, 11, 12, 13, 14, -128], s.and(i, s.splat_i(0x0F0F_0F0F)));
             }
             let (p, step) = (self.bytes.as_ptr(), RowStep::new(STRIDE));
@@ -57,6 +57,9 @@ impl SimdFn for Everything<'_> {
             let mut shorts = [0i16; LANES];
             s.store_even_odd(shorts.as_mut_ptr(), s.sar::<17>(i));
             out.extend(shorts.map(|v| v as u32));
+            let mut bytes = [0u8; LANES];
+            s.store_bytes(bytes.as_mut_ptr(), i);
+            out.extend(bytes.map(u32::from));
             let finite = s.to_f32(i);
             out.push(s.sum(finite).to_bits());
             out.push(s.largest(finite).to_bits());

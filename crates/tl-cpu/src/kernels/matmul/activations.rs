@@ -1,10 +1,13 @@
 //! Activations as 16-bit integers: what the integer products read.
 //!
-//! A row is cut into groups of 32 values. A group is `scale · q` with integers `|q| ≤ 32767` and `scale = largest / 32767`,
+//! A row is cut into groups of 32 values. A group is `scale · q` with integers `|q| ≤ 32639` and `scale = largest / 32639`,
 //! so that no value is off by more than 2⁻¹⁶ of the group's largest. Beside them stand the sums that formats with an offset
 //! or a minimum need: `Σ (a·w + b)·x = a · Σ w·x + b · Σ x`.
 //!
-//! Within each 16 values the even ones stand first, then the odd ones: unpacked weights come out of their bytes in that order.
+//! How the integers stand depends on the instruction set. Where four products of bytes are one instruction, `q = 256 · high + low` with
+//! both in signed bytes (so 32639 = 127 · 256 + 127 is the largest): the 32 high bytes of a group, then its 32 low ones. Elsewhere
+//! they are 16 bits each, and within each 16 values the even ones stand first, then the odd ones: unpacked weights come out of
+//! their bytes in that order.
 //!
 //! Invariant: a group that holds an infinity or a NaN has the scale NaN, so that every product with it is NaN.
 
@@ -15,6 +18,9 @@ use crate::simd::{LANES, Simd, SimdFn};
 
 /// Values that share a scale.
 pub(crate) const GROUP: usize = 32;
+
+/// The largest integer.
+const LARGEST: f32 = 32639.0;
 
 /// Groups whose largest value is below are taken as 0, for the inverse of their scale would overflow.
 const TINY: f32 = 1e-33;
@@ -67,8 +73,8 @@ impl QuantizedRows {
         self.k
     }
 
-    /// The integers of a row, two in each word.
-    pub(crate) fn pairs(&self, row: usize) -> *const i32 {
+    /// The integers of a row, in words: 16 for each group.
+    pub(crate) fn words(&self, row: usize) -> *const i32 {
         self.values[row * self.k..(row + 1) * self.k].as_ptr().cast()
     }
 
@@ -161,15 +167,22 @@ unsafe fn quantize_group<S: Simd>(s: S, x: *const f32, out: *mut i16, meta: &mut
     let a = s.from_bits(s.and(s.bits(x[0]), magnitude));
     let b = s.from_bits(s.and(s.bits(x[1]), magnitude));
     let largest = s.largest(s.max(a, b));
-    let (scale, inverse) = if largest < TINY { (0.0, 0.0) } else { (largest / 32767.0, 32767.0 / largest) };
+    let (scale, inverse) = if largest < TINY { (0.0, 0.0) } else { (largest / LARGEST, LARGEST / largest) };
     let inverse = s.splat(inverse);
     let q = [s.to_i32(s.mul(x[0], inverse)), s.to_i32(s.mul(x[1], inverse))];
-    // SAFETY: The caller vouches for 32 values at `out`. The integers are at most 32767.
+    // SAFETY: The caller vouches for 32 values at `out`.
     unsafe {
-        s.store_even_odd(out, q[0]);
-        s.store_even_odd(out.add(LANES), q[1]);
+        for (half, &q) in q.iter().enumerate() {
+            if S::BYTE_DOTS {
+                let high = out.cast::<u8>().add(half * LANES);
+                s.store_bytes(high, s.sar::<8>(s.add_i(q, s.splat_i(128))));
+                s.store_bytes(high.add(GROUP), q);
+            } else {
+                s.store_even_odd(out.add(half * LANES), q);
+            }
+        }
     }
-    // At most 16 · 32767: the sums are exact in `f32`, in any order.
+    // At most 16 · 32639: the sums are exact in `f32`, in any order.
     let sums = [s.sum(s.to_f32(q[0])), s.sum(s.to_f32(q[1]))];
     *meta = GroupMeta {
         scale,

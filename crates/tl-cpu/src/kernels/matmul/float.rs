@@ -14,7 +14,7 @@ use std::ops::Range;
 use tl_tensor::DType;
 
 use super::Scratch;
-use super::integer::{Out, Rows};
+use super::integer::{AHEAD, Out, Rows};
 use crate::simd::{LANES, Simd, SimdFn};
 
 /// Rows of weights that are decoded before they are multiplied.
@@ -160,7 +160,7 @@ unsafe fn decoded<S: Simd>(s: S, job: Float<'_>) {
                 }
             }
             let data = job.scratch.decoded.as_ptr().cast();
-            let weights = Rows { data, stride: 4 * stride, n: to - from };
+            let weights = Rows { data, stride: 4 * stride, n: to - from, next: data };
             // SAFETY: The scratch holds `to − from` rows of `k` values; the caller vouches for the rest.
             unsafe { multiply::<S, F32>(s, weights, job.k, from..to, from, job.x, rows.clone(), job.out) };
         }
@@ -259,10 +259,10 @@ impl FloatTile {
         let whole = self.k / LANES * LANES;
         // SAFETY: The caller vouches for `k` values of each row, and for the elements of the product.
         unsafe {
-            let ahead = self.w.wrapping_add(W * self.w_stride);
+            let ahead = self.w.wrapping_add(AHEAD.max(W * self.w_stride));
             for i in (0..whole).step_by(LANES) {
                 if R == 1 {
-                    // The rows that will be read next, as fast as these are used up.
+                    // Rows that will be read later, as fast as these are used up.
                     for line in (0..W * LANES * E::BYTES).step_by(64) {
                         s.prefetch(ahead.wrapping_add(W * i * E::BYTES + line));
                     }

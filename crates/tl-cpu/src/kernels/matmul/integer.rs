@@ -12,39 +12,44 @@
 //! Sixteen rows of weights are handled at once, a row a lane, so this order is the same for one row of activations (unpack
 //! and multiply at once) and for many (unpack a panel of groups once, multiply by blocks of rows), for any number of
 //! threads and any instruction set: all give the same bits.
+//!
+//! Where four products of bytes are one instruction, unpacked weights stay bytes and meet the high and the low bytes of the
+//! activations, `int = 256 · Σ w · high + Σ w · low`; elsewhere they are widened to 16 bits.
+//!
+//! Sixteen rows that are read at once are no stream that a processor's prefetcher knows, so what is read later is asked for here.
 
 #![expect(unsafe_code, reason = "the kernels read and write through pointers")]
-#![expect(clippy::needless_range_loop, reason = "counted loops over constants keep the arrays in registers")]
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::activations::{GROUP, GroupMeta, QuantizedRows};
 use super::formats::{Format, SLOTS, Sink};
+use super::panel;
 use crate::aligned::Aligned;
 use crate::simd::{LANES, RowStep, Simd, SimdFn, opaque_pointer};
 
-/// Words of pairs in a group.
-const PAIRS: usize = GROUP / 2;
-/// Groups that are unpacked before they are multiplied: 512 values of 16 rows, 16 KiB.
-const PANEL: usize = 16;
-/// Pairs that are multiplied in one turn of the innermost loop.
-const UNROLLED: usize = 4;
-/// The most chains that an instruction set asks for.
-const MAX_CHAINS: usize = 2;
+/// Words of a group of activations.
+pub(super) const WORDS: usize = GROUP / 2;
+/// Words of high bytes of a group of activations; as many words of low bytes follow.
+pub(super) const QUADS: usize = GROUP / 4;
+/// Groups that are unpacked before they are multiplied: 16 rows of 768 values, 12 KiB of bytes or 24 KiB of pairs.
+pub(super) const PANEL: usize = 24;
+/// How far ahead weights are asked for: what a processor reads while memory answers, with much to spare.
+pub(super) const AHEAD: usize = 48 << 10;
 /// Rows of activations that are multiplied by all weights of a call before the next are: they stay in the second cache.
-const ROW_BLOCK: usize = 64;
+pub(super) const ROW_BLOCK: usize = 64;
 
 /// Memory of one worker for products with many rows.
 pub struct Scratch {
-    /// `[group][pair][lane]`, 16-bit weights two in a word.
-    pairs: Aligned<i32>,
+    /// `[group][word][lane]`, weights as words of four bytes or of two times 16 bits.
+    pub(super) words: Aligned<i32>,
     /// `[group][half][lane]`.
-    scales: Aligned<f32>,
+    pub(super) scales: Aligned<f32>,
     /// `[group][half][lane]`.
-    mins: Aligned<f32>,
+    pub(super) mins: Aligned<f32>,
     /// `[row][half][lane]`, the chains.
-    acc: Aligned<f32>,
+    pub(super) acc: Aligned<f32>,
     /// A row of weights or four, decoded.
     pub(super) decoded: Aligned<f32>,
 }
@@ -59,7 +64,7 @@ impl Scratch {
 impl Default for Scratch {
     fn default() -> Self {
         Self {
-            pairs: Aligned::zeros(PANEL * PAIRS * LANES),
+            words: Aligned::zeros(PANEL * WORDS * LANES),
             scales: Aligned::zeros(PANEL * 2 * LANES),
             mins: Aligned::zeros(PANEL * 2 * LANES),
             acc: Aligned::zeros(ROW_BLOCK * 2 * LANES),
@@ -91,6 +96,8 @@ pub(crate) struct Rows {
     pub stride: usize,
     /// How many rows there are.
     pub n: usize,
+    /// What the same thread reads after the rows that it is asked for, to be prefetched.
+    pub next: *const u8,
 }
 
 /// Columns `columns` of the products of rows `rows` of the activations.
@@ -106,12 +113,12 @@ pub(super) struct Integer<'a, Fmt> {
 
 /// Sixteen columns of the product: where their weights start, and which of them are wanted.
 #[derive(Clone, Copy)]
-struct Tile {
-    data: *const u8,
-    stride: usize,
+pub(super) struct Tile {
+    pub data: *const u8,
+    pub stride: usize,
     /// The first lane that is wanted, how many are, and the column of the first.
     lane: usize,
-    count: usize,
+    pub count: usize,
     column: usize,
 }
 
@@ -119,7 +126,7 @@ impl Rows {
     /// The tile whose first column is `at`, of the columns below `to`. Where fewer than 16 are left, it reaches back; where
     /// there are fewer than 16 rows at all, it is one row in all lanes.
     #[inline(always)]
-    fn tile(&self, at: usize, to: usize) -> Tile {
+    pub(super) fn tile(&self, at: usize, to: usize) -> Tile {
         let row = |row: usize| self.data.wrapping_add(row * self.stride);
         let count = LANES.min(to - at);
         if at + LANES <= self.n {
@@ -133,13 +140,36 @@ impl Rows {
     }
 }
 
+impl Rows {
+    /// What to ask for while the tile at column `at` is read: the weights `AHEAD` bytes on, or as far into what is read next.
+    #[inline(always)]
+    pub(super) fn ahead(&self, at: usize, end: usize) -> *const u8 {
+        let then = at + AHEAD.div_ceil(LANES * self.stride.max(1)) * LANES;
+        if then < end {
+            self.data.wrapping_add(then * self.stride)
+        } else {
+            self.next.wrapping_add((then - end) * self.stride)
+        }
+    }
+}
+
+/// Asks for as many bytes as a tile's group, or half of one, takes.
+#[inline(always)]
+pub(super) fn prefetch_share<S: Simd, Fmt: Format>(s: S, ahead: &mut *const u8) {
+    let share = LANES * Fmt::BYTES / (Fmt::BLOCK / GROUP * Fmt::HALVES);
+    for line in (0..share).step_by(64) {
+        s.prefetch(ahead.wrapping_add(line));
+    }
+    *ahead = ahead.wrapping_add(share);
+}
+
 impl Tile {
     /// Stores the wanted lanes at row `row` of the product.
     ///
     /// # Safety
     /// The columns of the tile can be written there.
     #[inline(always)]
-    unsafe fn store<S: Simd>(&self, s: S, out: Out, row: usize, value: S::F) {
+    pub(super) unsafe fn store<S: Simd>(&self, s: S, out: Out, row: usize, value: S::F) {
         // SAFETY: The caller vouches for `count` columns, at most 16.
         unsafe {
             let to = out.data.add(row * out.stride + self.column);
@@ -164,7 +194,7 @@ impl<Fmt: Format> SimdFn for Integer<'_, Fmt> {
             if self.rows.len() == 1 {
                 one_row::<S, Fmt>(s, self.weights, self.columns, self.x, self.rows.start, self.out);
             } else {
-                many_rows::<S, Fmt>(s, self);
+                panel::many_rows::<S, Fmt>(s, self);
             }
         }
     }
@@ -172,7 +202,7 @@ impl<Fmt: Format> SimdFn for Integer<'_, Fmt> {
 
 /// The values of a quad in 16 bits: 0 and 2, 1 and 3.
 #[inline(always)]
-fn widen<S: Simd, Fmt: Format>(s: S, bytes: S::I) -> (S::I, S::I) {
+pub(super) fn widen<S: Simd, Fmt: Format>(s: S, bytes: S::I) -> (S::I, S::I) {
     if Fmt::SIGNED {
         (s.sar16::<8>(s.shl16::<8>(bytes)), s.sar16::<8>(bytes))
     } else {
@@ -180,15 +210,56 @@ fn widen<S: Simd, Fmt: Format>(s: S, bytes: S::I) -> (S::I, S::I) {
     }
 }
 
+/// The bytes of a quad without signs: those of signed formats 128 larger.
+#[inline(always)]
+pub(super) fn unsigned<S: Simd, Fmt: Format>(s: S, bytes: S::I) -> S::I {
+    if Fmt::SIGNED { s.xor(bytes, s.splat_i(0x8080_8080_u32 as i32)) } else { bytes }
+}
+
+/// What the bytes that are multiplied are larger by than the values.
+#[inline(always)]
+const fn offset<S: Simd, Fmt: Format>() -> i32 {
+    if S::BYTE_DOTS && Fmt::SIGNED { 128 } else { Fmt::OFFSET }
+}
+
+/// Words that a group of unpacked weights takes in each row.
+#[inline(always)]
+pub(super) const fn words_of_group<S: Simd>() -> usize {
+    if S::BYTE_DOTS { QUADS } else { WORDS }
+}
+
+/// Adds the products of a word of weights with the word of activations at `x`, of which the low bytes stand `QUADS` on.
+///
+/// # Safety
+/// The words can be read.
+#[inline(always)]
+pub(super) unsafe fn dot<S: Simd>(s: S, int: [S::I; 2], weights: S::I, x: *const i32) -> [S::I; 2] {
+    // SAFETY: The caller vouches for the words.
+    unsafe {
+        if S::BYTE_DOTS {
+            let [high, low] = int;
+            [s.dot_quads(high, weights, s.splat_i(*x)), s.dot_quads(low, weights, s.splat_i(*x.add(QUADS)))]
+        } else {
+            [s.dot_pairs(int[0], weights, s.splat_i(*x)), int[1]]
+        }
+    }
+}
+
+/// The sum of a group's products from its parts.
+#[inline(always)]
+pub(super) fn total<S: Simd>(s: S, int: [S::I; 2]) -> S::I {
+    if S::BYTE_DOTS { s.add_i(s.shl::<8>(int[0]), int[1]) } else { int[0] }
+}
+
 /// Where the pair of values 0 and 2 of quad `c` stands among the pairs of its group; that of 1 and 3 is four words on.
 #[inline(always)]
-fn pair_of(c: usize) -> usize {
+pub(super) fn pair_of(c: usize) -> usize {
     c / 4 * 8 + c % 4
 }
 
 /// Adds a group, or half of one, to its chain: `int` is the sum of `byte · x`.
 #[inline(always)]
-fn extend<S: Simd, Fmt: Format>(
+pub(super) fn extend<S: Simd, Fmt: Format>(
     s: S,
     int: S::I,
     meta: &GroupMeta,
@@ -201,7 +272,8 @@ fn extend<S: Simd, Fmt: Format>(
     } else {
         (meta.half_int_sums[half], meta.half_sums[half])
     };
-    let int = if Fmt::OFFSET == 0 { int } else { s.sub_i(int, s.splat_i(Fmt::OFFSET * int_sum)) };
+    let offset = const { offset::<S, Fmt>() };
+    let int = if offset == 0 { int } else { s.sub_i(int, s.splat_i(offset * int_sum)) };
     let acc = s.fma(s.to_f32(int), s.mul(scale, s.splat(meta.scale)), acc);
     if Fmt::MINS { s.fma(min, s.splat(sum), acc) } else { acc }
 }
@@ -212,9 +284,9 @@ struct Multiply<S: Simd, Fmt> {
     /// The activations of the block.
     x: *const i32,
     meta: *const GroupMeta,
-    /// What will be read next, after this tile.
+    /// What will be read later.
     ahead: *const u8,
-    int: [S::I; SLOTS],
+    int: [[S::I; 2]; SLOTS],
     acc: [S::F; 2],
     format: PhantomData<Fmt>,
 }
@@ -223,33 +295,33 @@ impl<S: Simd, Fmt: Format> Sink<S> for Multiply<S, Fmt> {
     #[inline(always)]
     fn quad(&mut self, group: usize, slot: usize, c: usize, bytes: S::I) {
         let s = self.s;
-        let (even, odd) = widen::<S, Fmt>(s, bytes);
-        // SAFETY: `x` has the pairs of every group of the block.
-        let (x_even, x_odd) = unsafe {
-            let x = self.x.add(group * PAIRS + pair_of(c));
-            (*x, *x.add(4))
+        let int = self.int[slot];
+        // SAFETY: `x` has the words of every group of the block.
+        self.int[slot] = unsafe {
+            let x = self.x.add(group * WORDS);
+            if S::BYTE_DOTS {
+                dot(s, int, unsigned::<S, Fmt>(s, bytes), x.add(c))
+            } else {
+                let (even, odd) = widen::<S, Fmt>(s, bytes);
+                let x = x.add(pair_of(c));
+                dot(s, dot(s, int, even, x), odd, x.add(4))
+            }
         };
-        self.int[slot] = s.dot_pairs(self.int[slot], even, s.splat_i(x_even));
-        self.int[slot] = s.dot_pairs(self.int[slot], odd, s.splat_i(x_odd));
     }
 
     #[inline(always)]
     fn finish(&mut self, group: usize, slot: usize, half: usize, scale: S::F, min: S::F) {
         // SAFETY: There is a `GroupMeta` for every group of the block.
         let meta = unsafe { &*self.meta.add(group) };
-        let share = LANES * Fmt::BYTES / (Fmt::BLOCK / GROUP * Fmt::HALVES);
-        for line in (0..share).step_by(64) {
-            self.s.prefetch(self.ahead.wrapping_add(line));
-        }
-        self.ahead = self.ahead.wrapping_add(share);
-        let int = std::mem::replace(&mut self.int[slot], self.s.splat_i(0));
+        prefetch_share::<S, Fmt>(self.s, &mut self.ahead);
+        let int = total(self.s, std::mem::replace(&mut self.int[slot], [self.s.splat_i(0); 2]));
         self.acc[half] = extend::<S, Fmt>(self.s, int, meta, half, (scale, min), self.acc[half]);
     }
 }
 
 /// The sum of the chains.
 #[inline(always)]
-fn join_chains<S: Simd, Fmt: Format>(s: S, acc: [S::F; 2]) -> S::F {
+pub(super) fn join_chains<S: Simd, Fmt: Format>(s: S, acc: [S::F; 2]) -> S::F {
     if Fmt::HALVES == 1 { acc[0] } else { s.add(acc[0], acc[1]) }
 }
 
@@ -274,10 +346,10 @@ unsafe fn one_row<S: Simd, Fmt: Format>(
         let zero = s.splat(0.0);
         let mut sink = Multiply::<S, Fmt> {
             s,
-            x: x.pairs(row),
+            x: x.words(row),
             meta: x.meta(row),
-            ahead: tile.data.wrapping_add(LANES * tile.stride),
-            int: [s.splat_i(0); SLOTS],
+            ahead: weights.ahead(at, columns.end),
+            int: [[s.splat_i(0); 2]; SLOTS],
             acc: [zero; 2],
             format: PhantomData,
         };
@@ -294,223 +366,5 @@ unsafe fn one_row<S: Simd, Fmt: Format>(
         // SAFETY: The product has the columns.
         unsafe { tile.store(s, out, 0, join_chains::<S, Fmt>(s, sink.acc)) };
         at += tile.count;
-    }
-}
-
-/// Stores what comes, for [`multiply_rows`].
-struct Store<S: Simd, Fmt> {
-    s: S,
-    pairs: *mut i32,
-    scales: *mut f32,
-    mins: *mut f32,
-    format: PhantomData<Fmt>,
-}
-
-impl<S: Simd, Fmt: Format> Sink<S> for Store<S, Fmt> {
-    #[inline(always)]
-    fn quad(&mut self, group: usize, _slot: usize, c: usize, bytes: S::I) {
-        let (even, odd) = widen::<S, Fmt>(self.s, bytes);
-        // SAFETY: The scratch has room for the groups of a block from here on.
-        unsafe {
-            let to = self.pairs.add((group * PAIRS + pair_of(c)) * LANES);
-            self.s.store_i(to, even);
-            self.s.store_i(to.add(4 * LANES), odd);
-        }
-    }
-
-    #[inline(always)]
-    fn finish(&mut self, group: usize, _slot: usize, half: usize, scale: S::F, min: S::F) {
-        let at = (group * Fmt::HALVES + half) * LANES;
-        // SAFETY: As above.
-        unsafe {
-            self.s.store(self.scales.add(at), scale);
-            if Fmt::MINS {
-                self.s.store(self.mins.add(at), min);
-            }
-        }
-    }
-}
-
-/// The columns of several rows of activations.
-///
-/// # Safety
-/// See [`Integer`].
-#[inline(always)]
-unsafe fn many_rows<S: Simd, Fmt: Format>(s: S, job: Integer<'_, Fmt>) {
-    let Integer { weights, columns, x, rows: wanted, out, scratch, .. } = job;
-    let groups = x.k() / GROUP;
-    for first in wanted.clone().step_by(ROW_BLOCK) {
-        let rows = first..wanted.end.min(first + ROW_BLOCK);
-        let out = Out { data: out.data.wrapping_add((first - wanted.start) * out.stride), ..out };
-        let mut at = columns.start;
-        while at < columns.end {
-            let tile = weights.tile(at, columns.end);
-            for panel in (0..groups).step_by(PANEL) {
-                let panel = panel..groups.min(panel + PANEL);
-                // SAFETY: The panel's groups are whole blocks, for `PANEL` is a multiple of the groups in a block.
-                unsafe {
-                    unpack_panel::<S, Fmt>(s, tile, panel.clone(), scratch);
-                    multiply_panel::<S, Fmt>(
-                        s,
-                        tile,
-                        panel.clone(),
-                        panel.end == groups,
-                        rows.clone(),
-                        x,
-                        out,
-                        scratch,
-                    );
-                }
-            }
-            at += tile.count;
-        }
-    }
-}
-
-/// Unpacks groups `panel` of the tile's rows into the scratch.
-///
-/// # Safety
-/// The rows have these groups; they are whole blocks and at most [`PANEL`].
-#[inline(always)]
-unsafe fn unpack_panel<S: Simd, Fmt: Format>(s: S, tile: Tile, panel: Range<usize>, scratch: &mut Scratch) {
-    let mut sink = Store::<S, Fmt> {
-        s,
-        pairs: scratch.pairs.as_mut_ptr(),
-        scales: scratch.scales.as_mut_ptr(),
-        mins: scratch.mins.as_mut_ptr(),
-        format: PhantomData,
-    };
-    let step = RowStep::new(tile.stride);
-    let per_block = Fmt::BLOCK / GROUP;
-    for block in panel.start / per_block..panel.end / per_block {
-        // SAFETY: The caller vouches for the block; the scratch has room for `PANEL` groups.
-        unsafe {
-            Fmt::unpack(s, tile.data.add(block * Fmt::BYTES), step, &mut sink);
-            sink.pairs = sink.pairs.add(per_block * PAIRS * LANES);
-            sink.scales = sink.scales.add(per_block * Fmt::HALVES * LANES);
-            sink.mins = sink.mins.add(per_block * Fmt::HALVES * LANES);
-        }
-    }
-}
-
-/// Multiplies the unpacked panel by rows of activations, from the chains so far to the chains, or to the product at the end.
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "one loop nest, cut where it is read best")]
-unsafe fn multiply_panel<S: Simd, Fmt: Format>(
-    s: S,
-    tile: Tile,
-    panel: Range<usize>,
-    last: bool,
-    rows: Range<usize>,
-    x: &QuantizedRows,
-    out: Out,
-    scratch: &mut Scratch,
-) {
-    let mut row = rows.start;
-    while row < rows.end {
-        let acc = &mut scratch.acc[(row - rows.start) * 2 * LANES..];
-        let panel_of = Panel {
-            pairs: scratch.pairs.as_ptr(),
-            scales: scratch.scales.as_ptr(),
-            mins: scratch.mins.as_ptr(),
-            groups: panel.len(),
-            first: panel.start == 0,
-            acc: acc.as_mut_ptr(),
-        };
-        let left = rows.end - row;
-        // SAFETY: The panel is unpacked, `acc` has room for the rows, and the activations have these rows and groups.
-        let done = unsafe {
-            if S::TILE_ROWS >= 8 && left >= 8 {
-                multiply_rows::<S, Fmt, 8>(s, &panel_of, x, row, panel.start);
-                8
-            } else if left >= 4 {
-                multiply_rows::<S, Fmt, 4>(s, &panel_of, x, row, panel.start);
-                4
-            } else if left >= 2 {
-                multiply_rows::<S, Fmt, 2>(s, &panel_of, x, row, panel.start);
-                2
-            } else {
-                multiply_rows::<S, Fmt, 1>(s, &panel_of, x, row, panel.start);
-                1
-            }
-        };
-        if last {
-            for i in 0..done {
-                // SAFETY: `acc` has the chains of these rows, and the product has the tile's columns of them.
-                unsafe {
-                    let chains = [
-                        s.load(panel_of.acc.add(2 * i * LANES)),
-                        s.load(panel_of.acc.add((2 * i + 1) * LANES)),
-                    ];
-                    tile.store(s, out, row + i - rows.start, join_chains::<S, Fmt>(s, chains));
-                }
-            }
-        }
-        row += done;
-    }
-}
-
-/// An unpacked panel, and the chains of the rows that it is multiplied by.
-struct Panel {
-    pairs: *const i32,
-    scales: *const f32,
-    mins: *const f32,
-    groups: usize,
-    /// Whether the chains start here.
-    first: bool,
-    acc: *mut f32,
-}
-
-/// Multiplies the panel by `R` rows of activations from row `row`, group `from` on.
-///
-/// # Safety
-/// The pointers of the panel are to its groups and to `R` rows of two chains; the activations have these rows and groups.
-#[inline(always)]
-unsafe fn multiply_rows<S: Simd, Fmt: Format, const R: usize>(
-    s: S,
-    panel: &Panel,
-    x: &QuantizedRows,
-    row: usize,
-    from: usize,
-) {
-    let zero = s.splat(0.0);
-    let mut acc = [[zero; 2]; R];
-    // SAFETY: The caller vouches for all of these reads and writes.
-    unsafe {
-        if !panel.first {
-            for r in 0..R {
-                acc[r] = [s.load(panel.acc.add(2 * r * LANES)), s.load(panel.acc.add((2 * r + 1) * LANES))];
-            }
-        }
-        let (pairs, meta) = (x.pairs(row).add(from * PAIRS), x.meta(row).add(from));
-        let (row_pairs, row_meta) = (x.k() / 2, x.k() / GROUP);
-        let per_half = PAIRS / Fmt::HALVES;
-        for g in 0..panel.groups {
-            for h in 0..Fmt::HALVES {
-                let at = g * PAIRS + h * per_half;
-                let mut int = [[s.splat_i(0); R]; MAX_CHAINS];
-                for p in (at..at + per_half).step_by(UNROLLED) {
-                    for u in 0..UNROLLED {
-                        let w = s.load_i(panel.pairs.add((p + u) * LANES));
-                        let int = &mut int[u % S::INT_CHAINS];
-                        for r in 0..R {
-                            int[r] = s.dot_pairs(int[r], w, s.splat_i(*pairs.add(r * row_pairs + p + u)));
-                        }
-                    }
-                }
-                let at = (g * Fmt::HALVES + h) * LANES;
-                let scale = s.load(panel.scales.add(at));
-                let min = if Fmt::MINS { s.load(panel.mins.add(at)) } else { zero };
-                for r in 0..R {
-                    let meta = &*meta.add(r * row_meta + g);
-                    let int = if S::INT_CHAINS == 1 { int[0][r] } else { s.add_i(int[0][r], int[1][r]) };
-                    acc[r][h] = extend::<S, Fmt>(s, int, meta, h, (scale, min), acc[r][h]);
-                }
-            }
-        }
-        for r in 0..R {
-            s.store(panel.acc.add(2 * r * LANES), acc[r][0]);
-            s.store(panel.acc.add((2 * r + 1) * LANES), acc[r][1]);
-        }
     }
 }

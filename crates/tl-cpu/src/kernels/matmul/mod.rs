@@ -8,6 +8,7 @@ mod activations;
 mod float;
 mod formats;
 mod integer;
+mod panel;
 
 use std::ops::Range;
 
