@@ -6,15 +6,18 @@
 //! ```text
 //! word = epoch | open | inside      epoch counts jobs; `open` while one may be entered; `inside` workers are in it
 //!
-//! caller:  write the job, next = 0; word += open + epoch; unpark the parked
+//! caller:  write the job, nothing taken; word += open + epoch; unpark the parked
 //!          take parts until there are none; word −= open; spin until inside = 0
 //! worker:  spin until word is open with a new epoch; word += inside
 //!          if it was open: take parts until there are none
 //!          word −= inside
 //! ```
 //!
-//! The caller waits only for workers that are inside: one that the system delays before it enters delays no one. Parts are taken
-//! by an atomic counter, so a slow thread takes fewer.
+//! The caller waits only for workers that are inside: one that the system delays before it enters delays no one.
+//!
+//! Each worker has a [`share`] of the parts, neighbours one after the other, which it takes by a counter of its own; then it takes what is
+//! left of the others' shares. So the same worker meets the same weights in every step, in order, no counter is fought for, and a slow
+//! thread still takes fewer.
 //!
 //! Invariants: a job is read only between entering an open word and leaving it, and it stays in place until the word is closed and
 //! `inside` is 0. Which worker does a part never changes what is computed. Nothing here allocates or locks after [`Pool::new`],
@@ -22,6 +25,7 @@
 
 use std::any::Any;
 use std::cell::UnsafeCell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,7 +55,8 @@ struct OwnLine<T>(T);
 
 struct Shared {
     word: OwnLine<AtomicU64>,
-    next: OwnLine<AtomicUsize>,
+    /// How many parts of each worker's share were taken.
+    taken: Vec<OwnLine<AtomicUsize>>,
     job: OwnLine<UnsafeCell<Option<Job>>>,
     busy: AtomicBool,
     stop: AtomicBool,
@@ -73,6 +78,11 @@ unsafe impl Sync for Shared {}
 // SAFETY: As above; the pointer is only followed inside a job.
 #[expect(unsafe_code, reason = "the job is shared by a protocol of atomics")]
 unsafe impl Send for Shared {}
+
+/// The parts of worker `worker` of so many.
+fn share(parts: usize, worker: usize, workers: usize) -> Range<usize> {
+    parts * worker / workers..parts * (worker + 1) / workers
+}
 
 /// How many threads a pool has if nobody says: one a core, where hardware threads that share a core count once on larger machines.
 pub fn default_threads() -> usize {
@@ -103,7 +113,7 @@ impl Pool {
         let parked = (1..threads).map(|_| OwnLine(AtomicBool::new(false))).collect();
         let shared = Arc::new(Shared {
             word: OwnLine(AtomicU64::new(0)),
-            next: OwnLine(AtomicUsize::new(0)),
+            taken: (0..threads).map(|_| OwnLine(AtomicUsize::new(0))).collect(),
             job: OwnLine(UnsafeCell::new(None)),
             busy: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -121,6 +131,11 @@ impl Pool {
             })
             .collect();
         Self { shared, handles }
+    }
+
+    /// The parts that a worker takes before those of others.
+    pub(crate) fn share(&self, parts: usize, worker: usize) -> Range<usize> {
+        share(parts, worker, self.shared.taken.len())
     }
 
     /// How many threads take part, the caller included. Worker numbers are below it.
@@ -177,7 +192,7 @@ impl Shared {
             unsafe { std::mem::transmute::<*const (dyn Fn(usize, usize) + Sync + '_), *const Work>(work) };
         // SAFETY: The word is closed and nobody is inside (`close` saw to it), so nobody reads the job.
         unsafe { *self.job.0.get() = Some(Job { work, parts }) };
-        self.next.0.store(0, Ordering::Relaxed);
+        self.taken.iter().for_each(|taken| taken.0.store(0, Ordering::Relaxed));
         self.word.0.fetch_add(EPOCH + OPEN, Ordering::SeqCst);
     }
 
@@ -203,16 +218,19 @@ impl Shared {
             return;
         };
         let result = catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                let part = self.next.0.fetch_add(1, Ordering::Relaxed);
-                if part >= parts {
-                    break;
+            let workers = self.taken.len();
+            for owner in (worker..workers).chain(0..worker) {
+                let share = share(parts, owner, workers);
+                let taken = || share.start + self.taken[owner].0.fetch_add(1, Ordering::Relaxed);
+                let mut part = taken();
+                while part < share.end {
+                    work(part, worker);
+                    part = taken();
                 }
-                work(part, worker);
             }
         }));
         if let Err(payload) = result {
-            self.next.0.store(parts, Ordering::Relaxed);
+            self.taken.iter().for_each(|taken| taken.0.store(parts, Ordering::Relaxed));
             self.payload.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(payload);
             self.panicked.store(true, Ordering::Release);
         }

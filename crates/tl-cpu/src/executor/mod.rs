@@ -30,7 +30,7 @@ use crate::kernels::matmul::{QuantizedRows, Scratch};
 use crate::kernels::tape::{Buffers, Registers, Window};
 use crate::pool::Pool;
 use arena::{Arena, Room};
-use task::{Task, compile};
+use task::{Product, Task, compile};
 
 /// The CPU backend.
 pub struct CpuBackend {
@@ -365,16 +365,29 @@ impl Machine {
                 return;
             }
             let start = times.is_some().then(Instant::now);
-            self.run_task(plan, task, buffers, &mut bracket);
+            let products = tasks[i + 1..].iter().chain(&tasks[..=i]);
+            let next = products.filter_map(|task| match task {
+                Task::Product(product) => Some(product),
+                _ => None,
+            });
+            self.run_task(plan, task, next, buffers, &mut bracket);
             if let (Some(times), Some(start)) = (times.as_deref_mut(), start) {
                 times[i] += start.elapsed().as_secs_f64();
             }
         }
     }
 
-    fn run_task(&mut self, plan: &Plan, task: &Task, buffers: Buffers<'_>, bracket: &mut Bracket<'_, '_>) {
+    /// Runs a task. `next` gives the products that follow it, the first steps following the last.
+    fn run_task<'a>(
+        &mut self,
+        plan: &Plan,
+        task: &Task,
+        mut next: impl Iterator<Item = &'a Product>,
+        buffers: Buffers<'_>,
+        bracket: &mut Bracket<'_, '_>,
+    ) {
         match task {
-            Task::Product(product) => self.product(product, plan, buffers, bracket.whole),
+            Task::Product(product) => self.product(product, next.next(), plan, buffers, bracket.whole),
             Task::Pass(pass) => self.pass(pass, buffers, bracket.whole),
             Task::Einsum(einsum) => self.einsum(einsum, buffers, bracket.whole),
             Task::Attention(attention) => self.attention(attention, plan, buffers, bracket),

@@ -2,6 +2,9 @@
 //!
 //! A part is some columns of all operands (with an epilogue) or of one (without), for a block of rows. Its weights are read once for
 //! the block; the product stays in the worker's memory until the epilogue has run over it.
+//!
+//! A worker's share is columns that follow each other, and the same in every step. So it is known which weights a worker reads next, in
+//! this product or at the beginning of the one after it, and they are asked for in time.
 
 #![expect(unsafe_code, reason = "kernels take pointers, and parts write disjoint places")]
 
@@ -12,7 +15,7 @@ use tl_exec::kernel::{Epilogue, Plan};
 use super::check::{is_disjoint, reads_own_stores};
 use super::task::{Operand, Product};
 use super::{Machine, Worker};
-use crate::kernels::matmul::{FloatRows, GROUP, Out, QuantizedRows};
+use crate::kernels::matmul::{FloatRows, GROUP, Out, QuantizedRows, Rows};
 use crate::kernels::tape::{Buffers, Place, RunTape, Window};
 use crate::simd::LANES;
 
@@ -40,23 +43,71 @@ pub(super) fn make_room(machine: &mut Machine, product: &Product, plan: &Plan, w
     }
 }
 
+/// How a product is cut into parts.
+#[derive(Clone, Copy)]
+struct Cut<'a> {
+    product: &'a Product,
+    /// Columns of a part.
+    columns: usize,
+    /// Blocks of rows. Those of the same columns follow each other.
+    blocks: usize,
+}
+
 /// One product in one window.
 struct Job<'a> {
     machine: &'a Machine,
     product: &'a Product,
+    cut: Cut<'a>,
+    /// The product after this one.
+    next: Option<Cut<'a>>,
     buffers: Buffers<'a>,
     window: &'a Window,
     quantized: &'a QuantizedRows,
     x: FloatRows,
     /// The rows, as the buffers count them.
     rows: Range<usize>,
-    /// Columns of a part.
-    columns: usize,
-    blocks: usize,
+}
+
+impl Cut<'_> {
+    fn parts(&self) -> usize {
+        let pieces = |operand: &Operand| operand.n.div_ceil(self.columns);
+        let pieces: usize = match self.product.epilogue {
+            Some(_) => pieces(&self.product.operands[0]),
+            None => self.product.operands.iter().map(pieces).sum(),
+        };
+        pieces * self.blocks
+    }
+
+    /// The first operand of a part, which operand it is, and its columns.
+    fn place(&self, part: usize) -> (usize, Range<usize>) {
+        let mut piece = part / self.blocks;
+        let range = |piece: usize, n: usize| piece * self.columns..n.min((piece + 1) * self.columns);
+        for (i, operand) in self.product.operands.iter().enumerate() {
+            let pieces = operand.n.div_ceil(self.columns);
+            if piece < pieces || self.product.epilogue.is_some() {
+                return (i, range(piece, operand.n));
+            }
+            piece -= pieces;
+        }
+        unreachable!("a part is a piece of an operand")
+    }
+
+    /// Where the weights of a part begin.
+    fn weights(&self, part: usize, buffers: Buffers<'_>) -> *const u8 {
+        let (operand, columns) = self.place(part);
+        self.product.operands[operand].matrix.row(columns.start, buffers)
+    }
 }
 
 impl Machine {
-    pub(super) fn product(&mut self, product: &Product, plan: &Plan, buffers: Buffers<'_>, window: &Window) {
+    pub(super) fn product(
+        &mut self,
+        product: &Product,
+        next: Option<&Product>,
+        plan: &Plan,
+        buffers: Buffers<'_>,
+        window: &Window,
+    ) {
         let rows = product.rows.range(plan, window);
         if rows.is_empty() {
             return;
@@ -67,22 +118,23 @@ impl Machine {
         if product.quantizes {
             self.quantize(&mut quantized, x, product.k);
         }
-        let n: usize = product.operands.iter().map(|o| o.n).sum();
-        let columns =
-            self.columns(if product.epilogue.is_some() { product.operands[0].n } else { n }, rows.len());
-        let blocks = rows.len().div_ceil(ROW_BLOCK);
-        let job =
-            Job { machine: self, product, buffers, window, quantized: &quantized, x, rows, columns, blocks };
-        let pieces = |operand: &Operand| operand.n.div_ceil(columns);
-        let parts = match product.epilogue {
-            Some(_) => pieces(&product.operands[0]),
-            None => product.operands.iter().map(pieces).sum(),
-        };
+        let cut = self.cut_product(product, rows.len());
+        let next = next.map(|next| self.cut_product(next, next.rows.range(plan, window).len()));
+        let job = Job { machine: self, product, cut, next, buffers, window, quantized: &quantized, x, rows };
         // SAFETY: Each part is run once, by a worker of its own number.
-        let work = |part, worker| unsafe { job.part(part, self.workers.get(worker)) };
+        let work = |part, worker| unsafe { job.part(part, worker) };
+        let n: usize = product.operands.iter().map(|o| o.n).sum();
         let cost = if job.is_shared() { job.x.rows * n * product.k / LANES } else { 0 };
-        self.fork(parts * job.blocks, cost, &work);
+        self.fork(cut.parts(), cost, &work);
         self.quantized = quantized;
+    }
+
+    fn cut_product<'a>(&self, product: &'a Product, rows: usize) -> Cut<'a> {
+        let n = match product.epilogue {
+            Some(_) => product.operands[0].n,
+            None => product.operands.iter().map(|o| o.n).sum(),
+        };
+        Cut { product, columns: self.columns(n, rows), blocks: rows.div_ceil(ROW_BLOCK).max(1) }
     }
 
     /// Columns of a part: a multiple of 16, so that there are several parts for each thread.
@@ -116,30 +168,36 @@ impl Job<'_> {
     }
 
     /// # Safety
-    /// Each part is run once, and nobody else uses the worker.
-    unsafe fn part(&self, part: usize, worker: &mut Worker) {
-        let (mut piece, block) = (part / self.blocks, part % self.blocks);
+    /// Each part is run once, and nobody else uses the worker's memory.
+    unsafe fn part(&self, part: usize, number: usize) {
+        let (first, columns) = self.cut.place(part);
+        let block = part % self.cut.blocks;
         let rows = block * ROW_BLOCK..self.x.rows.min((block + 1) * ROW_BLOCK);
-        let range = |piece: usize, n: usize| piece * self.columns..n.min((piece + 1) * self.columns);
-        // SAFETY: The parts are disjoint pieces of columns and blocks of rows.
+        let next = self.after(part, number);
+        // SAFETY: The parts are disjoint pieces of columns and blocks of rows, and the caller vouches for the worker.
         unsafe {
+            let worker = self.machine.workers.get(number);
             if let Some(epilogue) = &self.product.epilogue {
-                let columns = range(piece, self.product.operands[0].n);
-                self.with_epilogue(epilogue, columns, rows, worker);
-                return;
-            }
-            for (operand, &out) in self.product.operands.iter().zip(&self.product.outs) {
-                let pieces = operand.n.div_ceil(self.columns);
-                if piece < pieces {
-                    let first =
-                        self.buffers.start(out).wrapping_add((self.rows.start + rows.start) * operand.n);
-                    let to = Out { data: first, stride: operand.n };
-                    self.multiply(operand, range(piece, operand.n), rows, to, worker);
-                    return;
-                }
-                piece -= pieces;
+                self.with_epilogue(epilogue, columns, rows, next, worker);
+            } else {
+                let (operand, out) = (&self.product.operands[first], self.product.outs[first]);
+                let place = self.buffers.start(out).wrapping_add((self.rows.start + rows.start) * operand.n);
+                self.multiply(operand, columns, rows, next, Out { data: place, stride: operand.n }, worker);
             }
         }
+    }
+
+    /// The weights that a worker reads after a part: those of the next part of its share, or of the first in the product after this one.
+    fn after(&self, part: usize, worker: usize) -> *const u8 {
+        let pool = &self.machine.pool;
+        if part + 1 < pool.share(self.cut.parts(), worker).end {
+            return self.cut.weights(part + 1, self.buffers);
+        }
+        let first = |next: Cut<'_>| {
+            let share = pool.share(next.parts(), worker);
+            (!share.is_empty()).then(|| next.weights(share.start, self.buffers))
+        };
+        self.next.and_then(first).unwrap_or_else(|| self.cut.weights(part, self.buffers))
     }
 
     /// The product of some columns and rows with one operand, to `out[row][column]`, rows counted from the first.
@@ -151,10 +209,11 @@ impl Job<'_> {
         operand: &Operand,
         columns: Range<usize>,
         rows: Range<usize>,
+        next: *const u8,
         out: Out,
         worker: &mut Worker,
     ) {
-        let weights = operand.matrix.rows(operand.n, self.buffers);
+        let weights = Rows { next, ..operand.matrix.rows(operand.n, self.buffers) };
         // SAFETY: The weights were checked when the plan was compiled, the rows are those of the input, and the caller vouches for
         // the result.
         unsafe {
@@ -179,6 +238,7 @@ impl Job<'_> {
         epilogue: &Epilogue,
         columns: Range<usize>,
         rows: Range<usize>,
+        next: *const u8,
         worker: &mut Worker,
     ) {
         let stride = columns.len().next_multiple_of(LANES);
@@ -191,7 +251,9 @@ impl Job<'_> {
             for (i, operand) in self.product.operands.iter().enumerate() {
                 // Columns are counted from 0 in the whole product, from the piece's first in the worker's memory.
                 let out = Out { data: product_of(i).wrapping_sub(columns.start), stride };
-                self.multiply(operand, columns.clone(), rows.clone(), out, worker);
+                let then = self.product.operands.get(i + 1);
+                let next = then.map_or(next, |o| o.matrix.row(columns.start, self.buffers));
+                self.multiply(operand, columns.clone(), rows.clone(), next, out, worker);
             }
             for row in rows.clone() {
                 for i in 0..self.product.operands.len() {
