@@ -11,13 +11,14 @@
 //! of chunks at a time gives the same bits.
 //!
 //! Within a chunk, eight positions at a time are taken for all queries, so that keys and values come from the first cache. Few rows
-//! are bound by memory and take all heads together: then a page is read from its beginning to its end.
+//! are bound by memory and take all heads together: then a page is read from its beginning to its end. While the keys of a chunk are
+//! read its values are asked for, and meanwhile the keys of the next chunk.
 
 #![expect(unsafe_code, reason = "stores and buffers are addressed through pointers")]
 
 use std::ops::Range;
 
-use tl_exec::kernel::{Attention, Reg};
+use tl_exec::kernel::{Attention, Reg, StoredRows};
 use tl_exec::state::Store;
 
 use super::math;
@@ -185,6 +186,18 @@ impl Attend<'_> {
         }
     }
 
+    /// Asks for the heads of the stored rows from position `block` on, a block of them.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, s: S, store: &Store, stored: &StoredRows, width: usize, block: usize) {
+        let first = self.heads.start * stored.head_stride;
+        let last = (self.heads.end - 1) * stored.head_stride + width.saturating_sub(1) * stored.stride;
+        for row in store.rows_from(block).chunks_exact(store.width().max(1)).take(BLOCK) {
+            for line in (first..=last).step_by(64 / size_of::<f32>()) {
+                s.prefetch(row.as_ptr().wrapping_add(line).cast());
+            }
+        }
+    }
+
     /// The positions that at least one query reads.
     fn union(&self, chunk: &Range<usize>) -> Range<usize> {
         let (first, last) = (self.part(0, chunk), self.part(self.rows.len() - 1, chunk));
@@ -199,6 +212,7 @@ impl Attend<'_> {
         let mut block = all.start / BLOCK * BLOCK;
         while block < all.end {
             let part = block.max(all.start)..all.end.min(block + BLOCK);
+            self.prefetch(s, self.values, &self.attention.value, self.attention.value_width, block);
             for head in 0..self.heads.len() {
                 let (keys, stride) = rows(
                     self.keys,
@@ -278,6 +292,7 @@ impl Attend<'_> {
         let mut block = all.start / BLOCK * BLOCK;
         while block < all.end {
             let part = block.max(all.start)..all.end.min(block + BLOCK);
+            self.prefetch(s, self.keys, &self.attention.key, self.attention.key_width, block + CHUNK);
             for head in 0..self.heads.len() {
                 let (values, stride) = rows(
                     self.values,
