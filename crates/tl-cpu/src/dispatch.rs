@@ -8,8 +8,8 @@ use tl_tensor::DType;
 use crate::kernels::attention::{Attend, run_join};
 use crate::kernels::einsum::RunEinsum;
 use crate::kernels::matmul::{
-    FloatFn, FloatRows, IntegerFn, Out, QuantizedRows, RowWriter, Rows, Scratch, integer_kernel, run_float,
-    run_quantize,
+    FloatFn, FloatRows, IntegerFn, Out, QuantizedRows, RowWriter, Rows, Scratch, Upcoming, integer_kernel,
+    run_float, run_quantize,
 };
 use crate::kernels::tape::{RunLoop, RunTape};
 use crate::simd::portable::Portable;
@@ -203,6 +203,6 @@ fn check(
     assert!(columns.start <= columns.end && columns.end <= w.n, "the columns are rows of the weights");
     assert!(rows == 0 || out.len() >= (rows - 1) * stride + columns.end, "the product has room");
     assert!(rows <= 1 || stride >= columns.end, "rows of the product do not overlap");
-    let next = w.bytes[columns.end * row_bytes..].as_ptr();
+    let next = Upcoming::NONE;
     (Rows { data: w.bytes.as_ptr(), stride: row_bytes, n: w.n, next }, Out { data: out.as_mut_ptr(), stride })
 }

@@ -15,7 +15,7 @@ use tl_exec::kernel::{Epilogue, Plan};
 use super::check::{is_disjoint, reads_own_stores};
 use super::task::{Operand, Product};
 use super::{Machine, Worker};
-use crate::kernels::matmul::{FloatRows, GROUP, Out, QuantizedRows, Rows};
+use crate::kernels::matmul::{FloatRows, GROUP, Out, QuantizedRows, Rows, Upcoming};
 use crate::kernels::tape::{Buffers, Place, RunTape, Window};
 use crate::simd::LANES;
 
@@ -92,10 +92,17 @@ impl Cut<'_> {
         unreachable!("a part is a piece of an operand")
     }
 
-    /// Where the weights of a part begin.
-    fn weights(&self, part: usize, buffers: Buffers<'_>) -> *const u8 {
-        let (operand, columns) = self.place(part);
-        self.product.operands[operand].matrix.row(columns.start, buffers)
+    /// The weights of a part, in the order in which they are read: where they begin, and how many bytes.
+    fn weights<'b>(
+        &'b self,
+        part: usize,
+        buffers: Buffers<'b>,
+    ) -> impl Iterator<Item = (*const u8, usize)> + 'b {
+        let (first, columns) = self.place(part);
+        let count = if self.product.epilogue.is_some() { self.product.operands.len() } else { 1 };
+        self.product.operands[first..].iter().take(count).map(move |operand| {
+            (operand.matrix.row(columns.start, buffers), columns.len() * operand.matrix.row_bytes)
+        })
     }
 }
 
@@ -173,31 +180,35 @@ impl Job<'_> {
         let (first, columns) = self.cut.place(part);
         let block = part % self.cut.blocks;
         let rows = block * ROW_BLOCK..self.x.rows.min((block + 1) * ROW_BLOCK);
-        let next = self.after(part, number);
         // SAFETY: The parts are disjoint pieces of columns and blocks of rows, and the caller vouches for the worker.
         unsafe {
-            let worker = self.machine.workers.get(number);
             if let Some(epilogue) = &self.product.epilogue {
-                self.with_epilogue(epilogue, columns, rows, next, worker);
+                self.with_epilogue(epilogue, part, columns, rows, number);
             } else {
                 let (operand, out) = (&self.product.operands[first], self.product.outs[first]);
                 let place = self.buffers.start(out).wrapping_add((self.rows.start + rows.start) * operand.n);
-                self.multiply(operand, columns, rows, next, Out { data: place, stride: operand.n }, worker);
+                let (out, worker) =
+                    (Out { data: place, stride: operand.n }, self.machine.workers.get(number));
+                self.multiply(operand, columns, rows, self.upcoming(part, 1, number), out, worker);
             }
         }
     }
 
-    /// The weights that a worker reads after a part: those of the next part of its share, or of the first in the product after this one.
-    fn after(&self, part: usize, worker: usize) -> *const u8 {
-        let pool = &self.machine.pool;
-        if part + 1 < pool.share(self.cut.parts(), worker).end {
-            return self.cut.weights(part + 1, self.buffers);
-        }
-        let first = |next: Cut<'_>| {
-            let share = pool.share(next.parts(), worker);
-            (!share.is_empty()).then(|| next.weights(share.start, self.buffers))
-        };
-        self.next.and_then(first).unwrap_or_else(|| self.cut.weights(part, self.buffers))
+    /// What a worker reads after the first `done` pieces of a part: the others, the rest of its share, its share of the product after
+    /// this one.
+    fn upcoming(&self, part: usize, done: usize, worker: usize) -> Upcoming {
+        let share = |cut: &Cut<'_>| self.machine.pool.share(cut.parts(), worker);
+        let rest = self.cut.weights(part, self.buffers).skip(done);
+        let parts = part + 1..share(&self.cut).end;
+        let more = parts.flat_map(|part| self.cut.weights(part, self.buffers));
+        let then =
+            self.next.iter().flat_map(|cut| share(cut).flat_map(|part| cut.weights(part, self.buffers)));
+        let mut upcoming = Upcoming::NONE;
+        let _ = rest
+            .chain(more)
+            .chain(then)
+            .try_for_each(|(start, bytes)| upcoming.push(start, bytes).then_some(()));
+        upcoming
     }
 
     /// The product of some columns and rows with one operand, to `out[row][column]`, rows counted from the first.
@@ -209,7 +220,7 @@ impl Job<'_> {
         operand: &Operand,
         columns: Range<usize>,
         rows: Range<usize>,
-        next: *const u8,
+        next: Upcoming,
         out: Out,
         worker: &mut Worker,
     ) {
@@ -236,11 +247,13 @@ impl Job<'_> {
     unsafe fn with_epilogue(
         &self,
         epilogue: &Epilogue,
+        part: usize,
         columns: Range<usize>,
         rows: Range<usize>,
-        next: *const u8,
-        worker: &mut Worker,
+        number: usize,
     ) {
+        // SAFETY: The caller vouches for the worker.
+        let worker = unsafe { self.machine.workers.get(number) };
         let stride = columns.len().next_multiple_of(LANES);
         let products = worker.products.as_mut_ptr();
         let product_of = |operand: usize| products.wrapping_add(operand * rows.len() * stride);
@@ -251,8 +264,7 @@ impl Job<'_> {
             for (i, operand) in self.product.operands.iter().enumerate() {
                 // Columns are counted from 0 in the whole product, from the piece's first in the worker's memory.
                 let out = Out { data: product_of(i).wrapping_sub(columns.start), stride };
-                let then = self.product.operands.get(i + 1);
-                let next = then.map_or(next, |o| o.matrix.row(columns.start, self.buffers));
+                let next = self.upcoming(part, i + 1, number);
                 self.multiply(operand, columns.clone(), rows.clone(), next, out, worker);
             }
             for row in rows.clone() {

@@ -10,7 +10,7 @@ use super::arena::Room;
 use super::products;
 use crate::dispatch::Kernels;
 use crate::kernels::einsum::MAX_OPERANDS;
-use crate::kernels::matmul::{IntegerFn, Rows};
+use crate::kernels::matmul::{IntegerFn, Rows, Upcoming};
 use crate::kernels::tape::{Buffers, MAX_AXES, Window};
 
 /// A kernel, ready to run.
@@ -239,7 +239,7 @@ impl Matrix {
 
     /// The matrix with its `n` rows where they stand now.
     pub fn rows(&self, n: usize, buffers: Buffers<'_>) -> Rows {
-        Rows { data: self.row(0, buffers), stride: self.row_bytes, n, next: self.row(n, buffers) }
+        Rows { data: self.row(0, buffers), stride: self.row_bytes, n, next: Upcoming::NONE }
     }
 }
 

@@ -11,8 +11,8 @@
 //! of chunks at a time gives the same bits.
 //!
 //! Within a chunk, eight positions at a time are taken for all queries, so that keys and values come from the first cache. Few rows
-//! are bound by memory and take all heads together: then a page is read from its beginning to its end. While the keys of a chunk are
-//! read its values are asked for, and meanwhile the keys of the next chunk.
+//! are bound by memory and take all heads together: then a page is read from its beginning to its end. For a single row, while the
+//! keys of a chunk are read its values are asked for, and meanwhile the keys of the next chunk.
 
 #![expect(unsafe_code, reason = "stores and buffers are addressed through pointers")]
 
@@ -61,6 +61,8 @@ pub(crate) struct Memory {
     /// `[query][partial]`: of the chunk, and of all chunks so far.
     chunk: Aligned<f32>,
     total: Aligned<f32>,
+    /// Of each row, the positions of the chunk that it reads.
+    parts: Vec<Range<usize>>,
     /// A row of keys or values whose elements do not lie side by side, or is not whole vectors.
     rows: Aligned<f32>,
     pub registers: Registers,
@@ -75,6 +77,7 @@ impl Memory {
         self.chunk.grow(queries * partial_len(attention));
         self.total.grow(queries * partial_len(attention));
         self.rows.grow(BLOCK * widest);
+        self.parts.reserve(queries);
         if let Some(map) = &attention.map {
             self.registers.reserve(usize::from(map.tape.vectors), usize::from(map.tape.scalars), CHUNK);
         }
@@ -123,6 +126,7 @@ impl SimdFn for Attend<'_> {
             }
             for chunk in self.chunks.clone() {
                 let chunk = chunk * CHUNK..(chunk + 1) * CHUNK;
+                self.find_parts(&chunk);
                 self.score(s, chunk.clone());
                 self.weigh(s, chunk.clone());
                 self.add_values(s, chunk.clone());
@@ -159,12 +163,15 @@ impl Attend<'_> {
         first..first + self.attention.queries
     }
 
-    /// The part of the chunk that the queries of a row read.
-    #[inline(always)]
-    fn part(&self, row: usize, chunk: &Range<usize>) -> Range<usize> {
-        let span = span(self.attention, self.position + row);
-        let start = span.start.max(chunk.start);
-        start..span.end.min(chunk.end).max(start)
+    /// Finds the part of the chunk that the queries of each row read.
+    fn find_parts(&mut self, chunk: &Range<usize>) {
+        let (attention, first) = (self.attention, self.position);
+        self.memory.parts.clear();
+        self.memory.parts.extend((first..first + self.rows.len()).map(|position| {
+            let span = span(attention, position);
+            let start = span.start.max(chunk.start);
+            start..span.end.min(chunk.end).max(start)
+        }));
     }
 
     unsafe fn load_queries(&mut self) {
@@ -189,6 +196,9 @@ impl Attend<'_> {
     /// Asks for the heads of the stored rows from position `block` on, a block of them.
     #[inline(always)]
     fn prefetch<S: Simd>(&self, s: S, store: &Store, stored: &StoredRows, width: usize, block: usize) {
+        if self.rows.len() > 1 {
+            return;
+        }
         let first = self.heads.start * stored.head_stride;
         let last = (self.heads.end - 1) * stored.head_stride + width.saturating_sub(1) * stored.stride;
         for row in store.rows_from(block).chunks_exact(store.width().max(1)).take(BLOCK) {
@@ -199,15 +209,16 @@ impl Attend<'_> {
     }
 
     /// The positions that at least one query reads.
-    fn union(&self, chunk: &Range<usize>) -> Range<usize> {
-        let (first, last) = (self.part(0, chunk), self.part(self.rows.len() - 1, chunk));
+    fn union(&self) -> Range<usize> {
+        let parts = &self.memory.parts;
+        let (first, last) = (&parts[0], &parts[parts.len() - 1]);
         first.start.min(last.start)..first.end.max(last.end)
     }
 
     /// `scores[query][t] = q · k[t]` for the positions that a query reads; the others hold anything.
     #[inline(always)]
     unsafe fn score<S: Simd>(&mut self, s: S, chunk: Range<usize>) {
-        let all = self.union(&chunk);
+        let all = self.union();
         let vectors = padded(self.attention.key_width) / LANES;
         let mut block = all.start / BLOCK * BLOCK;
         while block < all.end {
@@ -223,7 +234,7 @@ impl Attend<'_> {
                     &mut self.memory.rows,
                 );
                 for row in 0..self.rows.len() {
-                    let own = self.part(row, &chunk);
+                    let own = self.memory.parts[row].clone();
                     if own.start >= part.end || own.end <= part.start {
                         continue;
                     }
@@ -244,7 +255,7 @@ impl Attend<'_> {
     unsafe fn weigh<S: Simd>(&mut self, s: S, chunk: Range<usize>) {
         let len = partial_len(self.attention);
         for query in 0..self.queries() {
-            let part = self.part(query / (self.heads.len() * self.attention.queries), &chunk);
+            let part = self.memory.parts[query / (self.heads.len() * self.attention.queries)].clone();
             let scores = self.memory.scores[query * SCORES + part.start - chunk.start..].as_mut_ptr();
             let mut from = scores.cast_const();
             if let (Some(map), false) = (&self.attention.map, part.is_empty()) {
@@ -283,7 +294,7 @@ impl Attend<'_> {
     /// The chunk's `a`.
     #[inline(always)]
     unsafe fn add_values<S: Simd>(&mut self, s: S, chunk: Range<usize>) {
-        let all = self.union(&chunk);
+        let all = self.union();
         let width = padded(self.attention.value_width);
         let len = partial_len(self.attention);
         for query in 0..self.queries() {
@@ -303,7 +314,7 @@ impl Attend<'_> {
                     &mut self.memory.rows,
                 );
                 for row in 0..self.rows.len() {
-                    let own = self.part(row, &chunk);
+                    let own = self.memory.parts[row].clone();
                     let (start, end) = (own.start.max(part.start), own.end.min(part.end));
                     if start >= end {
                         continue;
@@ -361,9 +372,12 @@ pub(crate) fn join<S: Simd>(s: S, total: &mut [f32], chunk: &[f32]) {
     if m_new == f32::NEG_INFINITY && l_new == 0.0 {
         return;
     }
-    let top = if m > m_new { m } else { m_new };
+    if m == f32::NEG_INFINITY && l == 0.0 {
+        total.copy_from_slice(chunk);
+        return;
+    }
     let exp_one = |x: f32| s.largest(math::exp(s, s.splat(x)));
-    let (a, b) = (exp_one(m - top), exp_one(m_new - top));
+    let (top, a, b) = if m > m_new { (m, 1.0, exp_one(m_new - m)) } else { (m_new, exp_one(m - m_new), 1.0) };
     total[at] = top;
     total[at + 1] = l * a + l_new * b;
     for i in (0..at).step_by(LANES) {

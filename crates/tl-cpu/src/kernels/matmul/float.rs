@@ -14,7 +14,7 @@ use std::ops::Range;
 use tl_tensor::DType;
 
 use super::Scratch;
-use super::integer::{AHEAD, Out, Rows};
+use super::integer::{AHEAD, Out, Rows, Upcoming};
 use crate::simd::{LANES, Simd, SimdFn};
 
 /// Rows of weights that are decoded before they are multiplied.
@@ -160,7 +160,7 @@ unsafe fn decoded<S: Simd>(s: S, job: Float<'_>) {
                 }
             }
             let data = job.scratch.decoded.as_ptr().cast();
-            let weights = Rows { data, stride: 4 * stride, n: to - from, next: data };
+            let weights = Rows { data, stride: 4 * stride, n: to - from, next: Upcoming::NONE };
             // SAFETY: The scratch holds `to − from` rows of `k` values; the caller vouches for the rest.
             unsafe { multiply::<S, F32>(s, weights, job.k, from..to, from, job.x, rows.clone(), job.out) };
         }

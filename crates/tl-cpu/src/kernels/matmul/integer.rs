@@ -96,8 +96,16 @@ pub(crate) struct Rows {
     pub stride: usize,
     /// How many rows there are.
     pub n: usize,
-    /// What the same thread reads after the rows that it is asked for, to be prefetched.
-    pub next: *const u8,
+    /// What the same thread reads after the rows that it is asked for.
+    pub next: Upcoming,
+}
+
+/// Memory that will be read: pieces in order, each with its length in bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Upcoming {
+    pieces: [(*const u8, usize); 6],
+    count: usize,
+    bytes: usize,
 }
 
 /// Columns `columns` of the products of rows `rows` of the activations.
@@ -144,12 +152,41 @@ impl Rows {
     /// What to ask for while the tile at column `at` is read: the weights `AHEAD` bytes on, or as far into what is read next.
     #[inline(always)]
     pub(super) fn ahead(&self, at: usize, end: usize) -> *const u8 {
-        let then = at + AHEAD.div_ceil(LANES * self.stride.max(1)) * LANES;
-        if then < end {
-            self.data.wrapping_add(then * self.stride)
-        } else {
-            self.next.wrapping_add((then - end) * self.stride)
+        let (here, left) = (self.data.wrapping_add(at * self.stride), (end - at) * self.stride);
+        if AHEAD < left { here.wrapping_add(AHEAD) } else { self.next.at(AHEAD - left).unwrap_or(here) }
+    }
+}
+
+impl Upcoming {
+    /// Nothing that is known.
+    pub const NONE: Self = Self { pieces: [(std::ptr::null(), 0); 6], count: 0, bytes: 0 };
+
+    /// Adds a piece; `false` if there is no more to know: the list is full or as long as anyone looks ahead.
+    pub fn push(&mut self, start: *const u8, bytes: usize) -> bool {
+        let full = self.count == self.pieces.len();
+        match self.pieces[..self.count].last_mut() {
+            // Blocks of rows read the same weights again.
+            Some(last) if last.0 == start => return true,
+            Some(last) if last.0.wrapping_add(last.1) == start => last.1 += bytes,
+            _ if full => return false,
+            _ => {
+                self.pieces[self.count] = (start, bytes);
+                self.count += 1;
+            }
         }
+        self.bytes += bytes;
+        self.bytes < AHEAD
+    }
+
+    /// The byte that is read after so many others.
+    fn at(&self, mut distance: usize) -> Option<*const u8> {
+        for &(start, bytes) in &self.pieces[..self.count] {
+            if distance < bytes {
+                return Some(start.wrapping_add(distance));
+            }
+            distance -= bytes;
+        }
+        None
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) use activations::{GROUP, GroupMeta, Quantize, RowWriter};
 pub(crate) use float::FloatRows;
 use formats::{iq4, k_quants, mxfp4, q4, q5, q8};
 pub use integer::Scratch;
-pub(crate) use integer::{Out, Rows};
+pub(crate) use integer::{Out, Rows, Upcoming};
 
 use crate::simd::Simd;
 
