@@ -23,7 +23,7 @@ use crate::simd::LANES;
 const ROW_BLOCK: usize = 64;
 /// Columns that a part computes at most, for one row and for several.
 const MAX_COLUMNS: usize = 512;
-const MAX_COLUMNS_OF_MANY: usize = 128;
+const MAX_COLUMNS_OF_MANY: usize = 256;
 
 /// Makes room for a product in the memory of the machine and its workers.
 pub(super) fn make_room(machine: &mut Machine, product: &Product, plan: &Plan, window: &Window) {
@@ -141,13 +141,19 @@ impl Machine {
             Some(_) => product.operands[0].n,
             None => product.operands.iter().map(|o| o.n).sum(),
         };
-        Cut { product, columns: self.columns(n, rows), blocks: rows.div_ceil(ROW_BLOCK).max(1) }
+        Cut { product, columns: self.columns(product, n, rows), blocks: rows.div_ceil(ROW_BLOCK).max(1) }
     }
 
-    /// Columns of a part: a multiple of 16, so that there are several parts for each thread.
-    fn columns(&self, n: usize, rows: usize) -> usize {
+    /// Columns of a part: a multiple of 16, so that each thread has as many parts as any other, two or four. More would only run
+    /// epilogues more often, over fewer columns.
+    fn columns(&self, product: &Product, n: usize, rows: usize) -> usize {
+        let threads = self.pool.threads();
         let most = if rows == 1 { MAX_COLUMNS } else { MAX_COLUMNS_OF_MANY };
-        n.div_ceil(self.pool.threads() * 6).next_multiple_of(LANES).clamp(LANES, most)
+        // Operands one after the other are cut each for itself, and their last pieces are short.
+        let alike = product.epilogue.is_some() || product.operands.len() == 1;
+        let parts = threads * if alike { 2 } else { 4 };
+        let pieces = parts.div_ceil(rows.div_ceil(ROW_BLOCK).max(1)).max(n.div_ceil(most));
+        n.div_ceil(pieces.next_multiple_of(threads)).next_multiple_of(LANES).clamp(LANES, most)
     }
 
     fn quantize(&self, to: &mut QuantizedRows, x: FloatRows, k: usize) {

@@ -259,7 +259,7 @@ impl FloatTile {
         let whole = self.k / LANES * LANES;
         // SAFETY: The caller vouches for `k` values of each row, and for the elements of the product.
         unsafe {
-            let ahead = self.w.wrapping_add(AHEAD.max(W * self.w_stride));
+            let ahead = self.w.wrapping_add(AHEAD + W * self.w_stride);
             for i in (0..whole).step_by(LANES) {
                 if R == 1 {
                     // Rows that will be read later, as fast as these are used up.

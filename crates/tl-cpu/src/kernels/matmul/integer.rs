@@ -37,6 +37,8 @@ pub(super) const QUADS: usize = GROUP / 4;
 pub(super) const PANEL: usize = 24;
 /// How far ahead weights are asked for: what a processor reads while memory answers, with much to spare.
 pub(super) const AHEAD: usize = 48 << 10;
+/// What is known of the memory that is read next, in bytes: `AHEAD` and a tile of long rows.
+const FARTHEST: usize = 256 << 10;
 /// Rows of activations that are multiplied by all weights of a call before the next are: they stay in the second cache.
 pub(super) const ROW_BLOCK: usize = 64;
 
@@ -149,11 +151,13 @@ impl Rows {
 }
 
 impl Rows {
-    /// What to ask for while the tile at column `at` is read: the weights `AHEAD` bytes on, or as far into what is read next.
+    /// What to ask for while the tile at column `at` is read: the weights `AHEAD` bytes after it, or as far into what is read next.
     #[inline(always)]
     pub(super) fn ahead(&self, at: usize, end: usize) -> *const u8 {
         let (here, left) = (self.data.wrapping_add(at * self.stride), (end - at) * self.stride);
-        if AHEAD < left { here.wrapping_add(AHEAD) } else { self.next.at(AHEAD - left).unwrap_or(here) }
+        // The first bytes of the last row are read with those of the first.
+        let far = LANES * self.stride + AHEAD;
+        if far < left { here.wrapping_add(far) } else { self.next.at(far - left).unwrap_or(here) }
     }
 }
 
@@ -175,7 +179,7 @@ impl Upcoming {
             }
         }
         self.bytes += bytes;
-        self.bytes < AHEAD
+        self.bytes < FARTHEST
     }
 
     /// The byte that is read after so many others.
