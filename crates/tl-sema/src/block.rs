@@ -14,6 +14,7 @@ use crate::argument::Scope;
 use crate::domains::Domains;
 use crate::program::*;
 use crate::projection::{self, EquationFacts, Names};
+use crate::staging::Staging;
 
 /// A block, analysed.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub(crate) struct Block {
     pub domains: Domains,
     /// Arguments such as `m.blk[l]` that are parts of a model's tree and no reads of tensors.
     pub trees: HashSet<ExprId>,
+    /// What is unrolled where.
+    pub staging: Staging,
     /// Errors and warnings.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -114,6 +117,7 @@ impl Block {
             declared,
             domains: Domains::default(),
             trees: HashSet::new(),
+            staging: Staging::default(),
             diagnostics: Vec::new(),
             units,
         };
@@ -128,13 +132,6 @@ impl Block {
         if self.function.as_ref().is_some_and(generates) { f64::NEG_INFINITY } else { 0.0 }
     }
 
-    /// Whether the positions of a tensor can be staged: its equations name them.
-    pub fn names_positions(&self, tensor: &str) -> bool {
-        self.tensors
-            .get(tensor)
-            .is_some_and(|units| units.iter().all(|&unit| self.units[unit].indices.is_some()))
-    }
-
     fn analyse(&mut self, names: &BlockNames<'_>, dims: &[Arc<str>]) {
         let variables: Vec<_> =
             self.units.iter().map(|unit| projection::index_variables(unit, names)).collect();
@@ -143,10 +140,11 @@ impl Block {
         self.trees = self.tree_arguments(names);
         let is_path = |expr: &Expr| self.trees.contains(&expr.id);
         self.domains = Domains::new(&self.units, self.function.as_deref(), dims, &is_index, &is_path);
+        self.staging = Staging::new(self, &is_index);
         let mut diagnostics = Vec::new();
         for (number, unit) in self.units.iter().enumerate() {
-            let facts =
-                projection::analyse(number, unit, &self.declared, &self.domains, names, &mut diagnostics);
+            let staged = self.staging.variables(number);
+            let facts = projection::analyse(unit, &self.declared, staged, names, &mut diagnostics);
             self.facts.push(facts);
         }
         self.diagnostics = diagnostics;

@@ -9,7 +9,8 @@
 //!
 //! A class is *staged*, that is, unrolled while tracing, if it selects tensors of a model (`m.blk[l]`), or if a recursion
 //! runs over it: in a cycle of tensors that read each other, it is an index at which every read inside the cycle is at a constant
-//! distance from what is defined, and not all distances are 0.
+//! distance from what is defined, all in one direction, and not all distances are 0. Where one such class orders the whole cycle, the
+//! others stay axes; a cycle that no class orders is a fixpoint.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -40,6 +41,10 @@ pub(crate) struct Domains {
     staged: HashSet<Class>,
     /// Which cycle of mutual recursion a tensor belongs to.
     cycles: HashMap<Arc<str>, usize>,
+    /// The cycles that an order of steps evaluates.
+    ordered: HashSet<usize>,
+    /// The classes along which recursions go down, from the last position to the first.
+    descending: HashSet<Class>,
 }
 
 /// How an index position relates to a variable: `variable + offset`.
@@ -83,14 +88,19 @@ impl Domains {
             let mut collect = Vec::new();
             equation.value.walk(&mut |expr| collect.push(expr));
             equation.guard.iter().for_each(|g| g.walk(&mut |expr| collect.push(expr)));
+            let mut indexed = HashSet::new();
             for expr in collect {
                 if let ExprKind::Index(base, indices) = &expr.kind
                     && let ExprKind::Name(tensor) = &base.kind
                 {
+                    indexed.insert(base.id);
                     domains.place(number, tensor, indices, &index, &declared);
                     reads.push(Read { equation: number, tensor, indices });
                 }
-                if let ExprKind::Name(tensor) = &expr.kind {
+                if let ExprKind::Name(tensor) = &expr.kind
+                    && !indexed.contains(&expr.id)
+                    && !index(tensor)
+                {
                     reads.push(Read { equation: number, tensor, indices: &[] });
                 }
             }
@@ -120,6 +130,16 @@ impl Domains {
     /// Whether the class is unrolled while tracing, unless it is the stream.
     pub fn is_staged(&self, class: Class) -> bool {
         self.staged.contains(&class)
+    }
+
+    /// Whether the recursion along a class goes down: `s[i] = s[i + 1] + …`.
+    pub fn is_descending(&self, class: Class) -> bool {
+        self.with_linked([class]).iter().any(|c| self.descending.contains(c))
+    }
+
+    /// The number of the cycle that a tensor is part of, if no order of steps evaluates it: it is a fixpoint.
+    pub fn fixpoint(&self, tensor: &str) -> Option<usize> {
+        self.cycle(tensor).filter(|number| !self.ordered.contains(number))
     }
 
     /// The number of the recursive cycle that a tensor is part of.
@@ -304,26 +324,44 @@ impl Domains {
             let inside = |tensor: &Arc<str>| self.cycles.get(tensor) == Some(&number);
             let inner: Vec<&Read<'_>> = reads
                 .iter()
-                .filter(|r| {
-                    inside(r.tensor) && inside(&equations[r.equation].target.text) && !r.indices.is_empty()
-                })
+                .filter(|r| inside(r.tensor) && inside(&equations[r.equation].target.text))
                 .collect();
             let places = inner.iter().flat_map(|r| (0..r.indices.len()).map(move |k| (r.tensor, k)));
-            let candidates: HashSet<Class> = places.filter_map(|(t, k)| self.position(t, k)).collect();
-            let found: Vec<Class> =
-                candidates.into_iter().filter(|&c| self.runs_over(c, equations, &inner, is_index)).collect();
-            self.staged.extend(found);
+            let mut candidates: Vec<Class> = places.filter_map(|(t, k)| self.position(t, k)).collect();
+            candidates.sort_unstable();
+            candidates.dedup();
+            let mut found: Vec<(Class, Vec<i64>)> = candidates
+                .into_iter()
+                .filter_map(|c| Some((c, self.distances(c, equations, &inner, is_index)?)))
+                .collect();
+            if let Some(one) = found.iter().position(|(_, distances)| orders(equations, &inner, &[distances])) {
+                // A family of linked classes is one order.
+                let family = self.with_linked([found[one].0]);
+                found.retain(|(class, _)| family.contains(class));
+            }
+            let all: Vec<&Vec<i64>> = found.iter().map(|(_, distances)| distances).collect();
+            if !orders(equations, &inner, &all) {
+                continue;
+            }
+            self.ordered.insert(number);
+            for (class, distances) in found {
+                self.staged.insert(class);
+                if distances.iter().any(|&d| d > 0) {
+                    self.descending.insert(class);
+                }
+            }
         }
     }
 
-    /// Whether every read inside of a cycle is at a constant distance along `class` from what is defined, not all 0.
-    fn runs_over(
+    /// The distance along `class` of each read inside of a cycle from what is defined, if every one is constant, all point in one
+    /// direction and not all are 0.
+    fn distances(
         &self,
         class: Class,
         equations: &[Equation],
         reads: &[&Read<'_>],
         is_index: &dyn Fn(usize, &str) -> bool,
-    ) -> bool {
+    ) -> Option<Vec<i64>> {
         let family = self.with_linked([class]);
         let at = |tensor: &Arc<str>, indices: &'_ [Index]| {
             (0..indices.len()).find(|&k| self.position(tensor, k).is_some_and(|c| family.contains(&c)))
@@ -332,28 +370,47 @@ impl Domains {
         for read in reads {
             let equation = &equations[read.equation];
             let left = equation.indices.as_deref().unwrap_or_default();
-            let (Some(k), Some(t)) = (at(&equation.target.text, left), at(read.tensor, read.indices)) else {
-                return false;
-            };
+            let (k, t) = (at(&equation.target.text, left)?, at(read.tensor, read.indices)?);
             let index = |name: &str| is_index(read.equation, name);
-            match (offset_of(&left[k], &index), offset_of(&read.indices[t], &index)) {
+            distances.push(match (offset_of(&left[k], &index), offset_of(&read.indices[t], &index)) {
                 (Some(defined), Some(read)) if defined.variable == read.variable => {
-                    distances.push(read.offset - defined.offset);
+                    read.offset - defined.offset
                 }
                 // A base case may read what it likes.
-                (None, _) => {}
+                (None, _) if is_constant(&left[k], &index) => BASE,
                 // Reading one fixed element, such as `x[0]`, is at no distance, and well-founded.
-                (_, None) if is_constant(&read.indices[t], &index) => {}
-                _ => return false,
-            }
+                (_, None) if is_constant(&read.indices[t], &index) => BASE,
+                _ => return None,
+            });
         }
-        distances.iter().any(|&d| d != 0)
+        let steps = || distances.iter().filter(|&&d| d != BASE);
+        let one_way = steps().all(|&d| d <= 0) || steps().all(|&d| d >= 0);
+        (one_way && steps().any(|&d| d != 0)).then_some(distances)
     }
 
     fn spread_staged(&mut self) {
         let staged: HashSet<Class> = self.staged.iter().map(|c| self.find(c.0)).collect();
         self.staged = self.with_linked(staged);
     }
+}
+
+/// The distance of a read that no order of steps needs to look at.
+const BASE: i64 = i64::MIN;
+
+/// Whether evaluating step by step along some classes settles a cycle: without the reads that go back along one of them, no
+/// tensor reads itself.
+fn orders(equations: &[Equation], reads: &[&Read<'_>], distances: &[&Vec<i64>]) -> bool {
+    let mut edges: HashMap<&Arc<str>, Vec<&Arc<str>>> = HashMap::new();
+    for (number, read) in reads.iter().enumerate() {
+        if distances.iter().all(|of_class| of_class[number] == 0) {
+            edges.entry(&equations[read.equation].target.text).or_default().push(read.tensor);
+        }
+    }
+    let components = components(&edges);
+    let mut numbers: Vec<usize> = components.values().copied().collect();
+    numbers.sort_unstable();
+    numbers.windows(2).all(|pair| pair[0] != pair[1])
+        && edges.iter().all(|(tensor, reads)| !reads.contains(tensor))
 }
 
 /// The index as `variable + constant`, if that is what it says.

@@ -22,6 +22,7 @@ pub mod program;
 mod projection;
 pub mod reader;
 mod sizes;
+mod staging;
 mod suggest;
 pub mod trace;
 

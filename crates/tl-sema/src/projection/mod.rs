@@ -31,7 +31,6 @@ use tl_ir::Scalar;
 use tl_syntax::{Diagnostic, Span, codes};
 
 use crate::builtins;
-use crate::domains::Domains;
 use crate::program::*;
 use crate::suggest::did_you_mean;
 
@@ -189,11 +188,11 @@ impl Variables<'_> {
 }
 
 /// Analyses one equation. What is wrong is added to `diagnostics`.
+/// `staged` are the index variables that are unrolled: they are numbers, no axes.
 pub(crate) fn analyse(
-    number: usize,
     equation: &Equation,
     declared: &HashSet<Arc<str>>,
-    domains: &Domains,
+    staged: &HashSet<Arc<str>>,
     names: &dyn Names,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> EquationFacts {
@@ -211,17 +210,11 @@ pub(crate) fn analyse(
         true => facts.variables.iter().map(|(name, _)| Arc::clone(name)).collect(),
         false => facts.left.clone(),
     };
-    let staged = facts
-        .variables
-        .iter()
-        .map(|(name, _)| Arc::clone(name))
-        .filter(|name| domains.variable(number, name, false).is_some_and(|class| domains.is_staged(class)))
-        .collect();
     let mut walk = Walk {
         names,
         facts: &mut facts,
         diagnostics,
-        staged,
+        staged: staged.clone(),
         summed: Vec::new(),
         guarded: HashSet::new(),
         sites: Vec::new(),

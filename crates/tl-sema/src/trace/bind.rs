@@ -48,7 +48,7 @@ impl Tracer<'_> {
                 continue;
             }
             if let Some(class) = self.class_of(frame, unit, name)
-                && !frame.is_staged(class)
+                && !self.is_unrolled(&cx, name)
                 && let Some((axis, origin)) = frame.home(class)
             {
                 solver.plain(Arc::clone(name), self.graph.extent(axis), origin);

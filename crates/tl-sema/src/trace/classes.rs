@@ -169,7 +169,7 @@ impl Tracer<'_> {
         let frame = Rc::clone(&cx.frame);
         let of = |tracer: &Self, name: &Arc<str>| tracer.class_of(&frame, cx.unit, name);
         match (&index.kind, position.extent) {
-            (IndexKind::Name(name), Some(extent)) if !cx.variables.contains_key(name) => {
+            (IndexKind::Name(name), Some(extent)) => {
                 if let Some(class) = of(self, name) {
                     solver.plain(class, extent, origin);
                 }

@@ -57,9 +57,9 @@ impl Tracer<'_> {
         let found = self.matches(frame, name, steps)?;
         if found.is_empty() {
             // What no equation defines is 0; but a recursion that nothing begins is a mistake.
-            if let Some(step) = steps.iter().find(|s| s.step >= 0)
+            if let Some(step) = steps.first()
                 && frame.block.domains.cycle(name).is_some()
-                && steps.iter().all(|s| s.step >= 0)
+                && !self.is_outside(frame, name, steps)?
             {
                 return self.fail(no_base(frame, name, *step, span));
             }

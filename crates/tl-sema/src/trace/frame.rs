@@ -133,7 +133,7 @@ impl Frame {
     /// Whether a position of a tensor of the block is unrolled.
     pub fn is_staged_position(&self, tensor: &Arc<str>, position: usize) -> bool {
         let class = self.block.domains.position(tensor, position);
-        class.is_some_and(|class| self.is_staged(class)) && self.block.names_positions(tensor)
+        self.block.staging.unrolls(tensor) && class.is_some_and(|class| self.is_staged(class))
     }
 
     /// Marks classes that have an axis over the stream, and all that are linked to them.

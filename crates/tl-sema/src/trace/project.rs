@@ -47,7 +47,9 @@ impl Tracer<'_> {
     /// Whether the index is staged and not bound to a step by the left side.
     pub(super) fn is_unrolled(&self, cx: &Cx, name: &Arc<str>) -> bool {
         let class = self.class_of(&cx.frame, cx.unit, name);
-        !cx.variables.contains_key(name) && class.is_some_and(|class| cx.frame.is_staged(class))
+        !cx.variables.contains_key(name)
+            && cx.frame.block.staging.variables(cx.unit).contains(name)
+            && class.is_some_and(|class| cx.frame.is_staged(class))
     }
 
     pub(super) fn project(

@@ -1,12 +1,12 @@
 //! Recursion over staged indices: which equations define a tensor at a step, and in which order far steps are reached.
 //!
 //! Steps are evaluated from the side where the recursion begins, so that the host's stack stays flat: ascending from 0, or descending
-//! from the largest base case. A tensor that is wanted whole is evaluated step by step and stacked.
+//! from the end of the domain or the largest base case. A tensor that is wanted whole is evaluated step by step and stacked.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tl_ir::{AxisId, Scalar};
+use tl_ir::{AxisId, Extent, Op, Scalar};
 use tl_syntax::{Diagnostic, Span, codes};
 
 use crate::program::Index;
@@ -35,22 +35,26 @@ impl Tracer<'_> {
         steps: &[Coordinate],
         span: Span,
     ) -> Res<()> {
-        if frame.block.domains.cycle(name).is_none() || steps.iter().all(|step| step.step <= DIRECT_STEPS) {
+        let descends = |(k, step): (usize, &Coordinate)| {
+            let positions = self.staged_positions(frame, name, indices_of(frame, name));
+            let class = positions.get(k).and_then(|&position| frame.block.domains.position(name, position));
+            step.known && class.is_some_and(|class| frame.block.domains.is_descending(class))
+        };
+        let near = steps.iter().all(|step| step.step <= DIRECT_STEPS) && !steps.iter().enumerate().any(descends);
+        if frame.block.domains.cycle(name).is_none() || near {
             return Ok(());
         }
         let known = |steps: &[Coordinate]| {
             let place = (Arc::clone(name), steps.to_vec());
             frame.memo.borrow().contains_key(&place)
         };
-        // The step before is there: nothing is far.
-        let mut before = steps.to_vec();
-        before.iter_mut().for_each(|step| step.step -= 1);
-        if known(&before)
-            || before.iter().zip(steps).any(|(b, s)| {
-                let near: Vec<Coordinate> = steps.iter().map(|x| if x == s { *b } else { *x }).collect();
-                known(&near)
-            })
-        {
+        // A step beside it is there: nothing is far.
+        let beside = |k: usize, by: i64| {
+            let mut near = steps.to_vec();
+            near[k].step += by;
+            known(&near)
+        };
+        if (0..steps.len()).any(|k| beside(k, -1) || beside(k, 1)) {
             return Ok(());
         }
         let Some(order) = self.recursion_order(frame, name, steps)? else { return Ok(()) };
@@ -71,15 +75,20 @@ impl Tracer<'_> {
         name: &Arc<str>,
         steps: &[Coordinate],
     ) -> Res<Option<Vec<Vec<Coordinate>>>> {
+        let positions = self.staged_positions(frame, name, indices_of(frame, name));
         let top = self.largest_base(frame, name, steps)?;
-        let ranges: Vec<Vec<i64>> = steps
-            .iter()
-            .zip(&top)
-            .map(|(step, top)| match top {
-                Some(top) if *top > step.step => (step.step + 1..=*top).rev().collect(),
-                _ => (0..=step.step).collect(),
-            })
-            .collect();
+        let mut ranges: Vec<Vec<i64>> = Vec::new();
+        for ((step, top), position) in steps.iter().zip(&top).zip(positions) {
+            let class = frame.block.domains.position(name, position).ok_or(Failed)?;
+            ranges.push(match frame.block.domains.is_descending(class) {
+                true => {
+                    let size = self.class_extent(frame, class)?.and_then(|(extent, _)| extent.known());
+                    let top = (*top).max(size.map(|n| n as i64 - 1));
+                    (step.step + 1..=top.unwrap_or(step.step)).rev().collect()
+                }
+                false => (0..=step.step).collect(),
+            });
+        }
         let count = ranges.iter().try_fold(1usize, |n, range| n.checked_mul(range.len()));
         if count.is_none_or(|n| n > self.limits.steps) {
             return Ok(None);
@@ -170,7 +179,7 @@ impl Tracer<'_> {
             if let Some(offset) = crate::domains::offset_of(index, &is_index) {
                 let at = Coordinate { step: step.step.saturating_sub(offset.offset), ..*step };
                 let clash = bound.iter().any(|(n, s)| n == offset.variable && *s != at);
-                if at.step < 0 || clash {
+                if at.step < 0 || clash || at.known && self.is_beyond(frame, unit, offset.variable, at.step)? {
                     return Ok(None);
                 }
                 bound.push((Arc::clone(offset.variable), at));
@@ -188,6 +197,26 @@ impl Tracer<'_> {
             }
         }
         Ok(Some(Match { unit, steps: bound, base }))
+    }
+
+    /// Whether some step of a tensor lies outside of its domain.
+    pub(super) fn is_outside(&mut self, frame: &Rc<Frame>, name: &Arc<str>, steps: &[Coordinate]) -> Res<bool> {
+        let positions = self.staged_positions(frame, name, indices_of(frame, name));
+        for (step, position) in steps.iter().zip(positions) {
+            let class = frame.block.domains.position(name, position).ok_or(Failed)?;
+            let size = self.class_extent(frame, class)?.and_then(|(extent, _)| extent.known());
+            if step.step < 0 || size.is_some_and(|size| step.step >= size as i64) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether an index variable, whose domain is known, has fewer positions.
+    fn is_beyond(&mut self, frame: &Rc<Frame>, unit: usize, variable: &Arc<str>, step: i64) -> Res<bool> {
+        let Some(class) = self.class_of(frame, unit, variable) else { return Ok(false) };
+        let size = self.class_extent(frame, class)?.and_then(|(extent, _)| extent.known());
+        Ok(size.is_some_and(|size| step >= size as i64))
     }
 
     /// In a recursion along an axis, `h[0] = …` takes over from `h[p] = …` at position 0.
@@ -252,18 +281,19 @@ impl Tracer<'_> {
             self.check_limits(span)?;
         }
         let axis = self.local_axis(frame, class, &format!("{name}.{position}").into(), extent);
+        // Each step is a piece of its own; where the pieces cover the axis, the planner writes them in place.
+        let one = self.hidden_axis("step", Extent::Static(1));
         let (mut total, mut inner_axes) = (self.graph.constant(0.0, span), None);
-        let iota = self.graph.iota(axis, span);
         for step in 0..count as i64 {
             steps.push(Coordinate { step, known: extent.known().is_some() });
             let value = self.stack(frame, name, staged, steps, span);
             steps.pop();
             let value = value?;
-            let at = self.graph.constant(step as f64, span);
-            let here = self.graph.map(Scalar::Eq, &[iota, at], span);
             let axes = inner_axes.get_or_insert_with(|| value.axes.clone());
             let node = self.graph.relabel(value.node, &pairs(&self.graph, &value, axes), span);
-            let node = self.graph.select(here, node, 0.0, span);
+            let node = axes.iter().fold(node, |node, &axis| self.with_axis(node, axis, span));
+            let node = self.with_axis(node, one, span);
+            let node = self.graph.add(Op::Place { axis: one, into: axis, stride: 1, offset: step }, vec![node], None, span);
             total = if step == 0 { node } else { self.graph.map(Scalar::Add, &[total, node], span) };
         }
         let mut axes = inner_axes.unwrap_or_default();
@@ -272,6 +302,12 @@ impl Tracer<'_> {
         axes.insert(at, axis);
         Ok(Tensor { node: total, axes })
     }
+}
+
+/// The indices of a tensor's first equation.
+fn indices_of<'f>(frame: &'f Frame, name: &str) -> &'f [Index] {
+    let units = frame.block.tensors.get(name);
+    units.and_then(|units| frame.block.units[units[0]].indices.as_deref()).unwrap_or_default()
 }
 
 fn pairs(graph: &tl_ir::Graph, value: &Tensor, axes: &[AxisId]) -> Vec<(AxisId, AxisId)> {
