@@ -204,6 +204,7 @@ pub(crate) fn unit(prefix: &str, name: &Name, value: &Expr) -> Equation {
         indices: None,
         projection: Projection::Reduce(Reduction::Sum),
         explicit: false,
+        is_virtual: false,
         value: value.clone(),
         guard: Vec::new(),
         span: value.span,

@@ -41,8 +41,6 @@ pub(crate) struct Domains {
     staged: HashSet<Class>,
     /// Which cycle of mutual recursion a tensor belongs to.
     cycles: HashMap<Arc<str>, usize>,
-    /// The cycles that an order of steps evaluates.
-    ordered: HashSet<usize>,
     /// The classes along which recursions go down, from the last position to the first.
     descending: HashSet<Class>,
 }
@@ -135,11 +133,6 @@ impl Domains {
     /// Whether the recursion along a class goes down: `s[i] = s[i + 1] + …`.
     pub fn is_descending(&self, class: Class) -> bool {
         self.with_linked([class]).iter().any(|c| self.descending.contains(c))
-    }
-
-    /// The number of the cycle that a tensor is part of, if no order of steps evaluates it: it is a fixpoint.
-    pub fn fixpoint(&self, tensor: &str) -> Option<usize> {
-        self.cycle(tensor).filter(|number| !self.ordered.contains(number))
     }
 
     /// The number of the recursive cycle that a tensor is part of.
@@ -334,7 +327,8 @@ impl Domains {
                 .into_iter()
                 .filter_map(|c| Some((c, self.distances(c, equations, &inner, is_index)?)))
                 .collect();
-            if let Some(one) = found.iter().position(|(_, distances)| orders(equations, &inner, &[distances])) {
+            if let Some(one) = found.iter().position(|(_, distances)| orders(equations, &inner, &[distances]))
+            {
                 // A family of linked classes is one order.
                 let family = self.with_linked([found[one].0]);
                 found.retain(|(class, _)| family.contains(class));
@@ -343,7 +337,6 @@ impl Domains {
             if !orders(equations, &inner, &all) {
                 continue;
             }
-            self.ordered.insert(number);
             for (class, distances) in found {
                 self.staged.insert(class);
                 if distances.iter().any(|&d| d > 0) {

@@ -147,6 +147,8 @@ pub struct Equation {
     pub projection: Projection,
     /// Whether an operator such as `max=` stands there rather than `=` or `+=`.
     pub explicit: bool,
+    /// Whether an index of the left side is virtual, `*t`: its recursion begins with zeros where nothing else begins it.
+    pub is_virtual: bool,
     /// The right side.
     pub value: Expr,
     /// The conditions of `where`, all of which must hold.

@@ -64,7 +64,8 @@ impl<'p> Reader<'p> {
     /// An equation; `None` if its left side does not name a tensor.
     pub fn equation(&mut self, equation: &ast::Equation) -> Option<Equation> {
         let target = name_of(&equation.name()?);
-        let indices = match equation.lhs()? {
+        let lhs = equation.lhs()?;
+        let indices = match &lhs {
             ast::Expr::Name(_) => None,
             ast::Expr::Index(indexed) => Some(indexed.indices().map(|i| self.index(&i)).collect()),
             _ => return None,
@@ -82,9 +83,20 @@ impl<'p> Reader<'p> {
             ast::ProjectionOp::Or => (Projection::Any, true),
             ast::ProjectionOp::Avg => (Projection::Mean, true),
         };
+        let is_virtual =
+            lhs.syntax().descendants().any(|node| node.kind() == tl_syntax::SyntaxKind::VirtualIndex);
         let value = self.opt_expr(equation.rhs(), equation.span());
         let guard = equation.guard().map(|g| self.conditions(&g)).unwrap_or_default();
-        Some(Equation { target, indices, projection, explicit, value, guard, span: equation.span() })
+        Some(Equation {
+            target,
+            indices,
+            projection,
+            explicit,
+            is_virtual,
+            value,
+            guard,
+            span: equation.span(),
+        })
     }
 
     /// The bindings of a `dim` declaration.
@@ -233,6 +245,7 @@ impl<'p> Reader<'p> {
             indices,
             projection: Projection::Reduce(Reduction::Sum),
             explicit: false,
+            is_virtual: false,
             span: value.span,
             value,
             guard,

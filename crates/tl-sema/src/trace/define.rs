@@ -59,6 +59,7 @@ impl Tracer<'_> {
             // What no equation defines is 0; but a recursion that nothing begins is a mistake.
             if let Some(step) = steps.first()
                 && frame.block.domains.cycle(name).is_some()
+                && !frame.block.tensors[name].iter().any(|&unit| frame.block.units[unit].is_virtual)
                 && !self.is_outside(frame, name, steps)?
             {
                 return self.fail(no_base(frame, name, *step, span));

@@ -40,7 +40,8 @@ impl Tracer<'_> {
             let class = positions.get(k).and_then(|&position| frame.block.domains.position(name, position));
             step.known && class.is_some_and(|class| frame.block.domains.is_descending(class))
         };
-        let near = steps.iter().all(|step| step.step <= DIRECT_STEPS) && !steps.iter().enumerate().any(descends);
+        let near =
+            steps.iter().all(|step| step.step <= DIRECT_STEPS) && !steps.iter().enumerate().any(descends);
         if frame.block.domains.cycle(name).is_none() || near {
             return Ok(());
         }
@@ -179,7 +180,10 @@ impl Tracer<'_> {
             if let Some(offset) = crate::domains::offset_of(index, &is_index) {
                 let at = Coordinate { step: step.step.saturating_sub(offset.offset), ..*step };
                 let clash = bound.iter().any(|(n, s)| n == offset.variable && *s != at);
-                if at.step < 0 || clash || at.known && self.is_beyond(frame, unit, offset.variable, at.step)? {
+                if at.step < 0
+                    || clash
+                    || at.known && self.is_beyond(frame, unit, offset.variable, at.step)?
+                {
                     return Ok(None);
                 }
                 bound.push((Arc::clone(offset.variable), at));
@@ -200,7 +204,12 @@ impl Tracer<'_> {
     }
 
     /// Whether some step of a tensor lies outside of its domain.
-    pub(super) fn is_outside(&mut self, frame: &Rc<Frame>, name: &Arc<str>, steps: &[Coordinate]) -> Res<bool> {
+    pub(super) fn is_outside(
+        &mut self,
+        frame: &Rc<Frame>,
+        name: &Arc<str>,
+        steps: &[Coordinate],
+    ) -> Res<bool> {
         let positions = self.staged_positions(frame, name, indices_of(frame, name));
         for (step, position) in steps.iter().zip(positions) {
             let class = frame.block.domains.position(name, position).ok_or(Failed)?;
@@ -283,22 +292,26 @@ impl Tracer<'_> {
         let axis = self.local_axis(frame, class, &format!("{name}.{position}").into(), extent);
         // Each step is a piece of its own; where the pieces cover the axis, the planner writes them in place.
         let one = self.hidden_axis("step", Extent::Static(1));
-        let (mut total, mut inner_axes) = (self.graph.constant(0.0, span), None);
+        let mut values = Vec::new();
         for step in 0..count as i64 {
             steps.push(Coordinate { step, known: extent.known().is_some() });
             let value = self.stack(frame, name, staged, steps, span);
             steps.pop();
-            let value = value?;
-            let axes = inner_axes.get_or_insert_with(|| value.axes.clone());
-            let node = self.graph.relabel(value.node, &pairs(&self.graph, &value, axes), span);
+            values.push(value?);
+        }
+        // A step that nothing defines is 0 and has no axes.
+        let mut axes =
+            values.iter().map(|v| &v.axes).max_by_key(|axes| axes.len()).cloned().unwrap_or_default();
+        let mut total = self.graph.constant(0.0, span);
+        for (step, value) in values.into_iter().enumerate() {
+            let node = self.graph.relabel(value.node, &pairs(&self.graph, &value, &axes), span);
             let node = axes.iter().fold(node, |node, &axis| self.with_axis(node, axis, span));
             let node = self.with_axis(node, one, span);
-            let node = self.graph.add(Op::Place { axis: one, into: axis, stride: 1, offset: step }, vec![node], None, span);
+            let place = Op::Place { axis: one, into: axis, stride: 1, offset: step as i64 };
+            let node = self.graph.add(place, vec![node], None, span);
             total = if step == 0 { node } else { self.graph.map(Scalar::Add, &[total, node], span) };
         }
-        let mut axes = inner_axes.unwrap_or_default();
-        let done = staged[..steps.len()].len();
-        let at = (position - done).min(axes.len());
+        let at = position.saturating_sub(steps.len()).min(axes.len());
         axes.insert(at, axis);
         Ok(Tensor { node: total, axes })
     }
