@@ -118,6 +118,33 @@ impl Engine {
     }
 }
 
+/// Evaluates a graph anew for other arguments.
+pub(crate) type Rounds<'g> = Box<dyn FnMut(&[&[f32]]) -> Result<Vec<Dense>, Error> + 'g>;
+
+impl Engine {
+    /// The evaluation of a graph, planned once, for arguments that change but for their sizes.
+    ///
+    /// # Errors
+    /// As for [`Engine::evaluate`].
+    pub(crate) fn rounds<'g>(&self, graph: &'g Graph, arguments: &[Vec<f32>]) -> Result<Rounds<'g>, Error> {
+        let arguments: Vec<&[f32]> = arguments.iter().map(|a| &a[..]).collect();
+        check_arguments(graph, &arguments)?;
+        check_sizes(graph)?;
+        let planned = tl_exec::plan::plan(graph)?;
+        check_memory(&planned.plan)?;
+        Ok(match &self.treatment {
+            Treatment::Planned(backend) => {
+                let mut executable = backend.prepare(planned.plan)?;
+                Box::new(move |arguments| {
+                    executable.run(&mut [], arguments)?;
+                    Ok(results_of(&*executable, graph))
+                })
+            }
+            Treatment::Reference => Box::new(move |arguments| Ok(evaluate_reference(graph, arguments))),
+        })
+    }
+}
+
 impl Default for Engine {
     fn default() -> Self {
         Self::cpu()
@@ -145,12 +172,16 @@ fn evaluate_planned(
 ) -> Result<Vec<Dense>, Error> {
     let mut executable = backend.prepare(planned.plan)?;
     executable.run(&mut [], arguments)?;
+    Ok(results_of(&*executable, graph))
+}
+
+fn results_of(executable: &dyn Executable, graph: &Graph) -> Vec<Dense> {
     let results = graph.outputs().iter().enumerate().map(|(number, output)| {
         let shape = shape_of(graph, &output.axes);
         let data = in_order(executable.plan(), number, executable.output(number), &shape);
         Dense { shape, data }
     });
-    Ok(results.collect())
+    results.collect()
 }
 
 /// How many positions the joins of a graph range over.

@@ -75,6 +75,21 @@ pub enum Error {
         /// The expression that takes most of them.
         span: tl_syntax::Span,
     },
+    /// A recursion to a fixpoint does not come to an end.
+    #[error("`{name}` has not settled after {rounds} rounds: an element still changes by {change}")]
+    NotSettled {
+        /// The tensors that need each other.
+        name: String,
+        /// How many rounds there were.
+        rounds: usize,
+        /// The largest change of an element in the last.
+        change: f32,
+        /// Where the recursion is written.
+        span: tl_syntax::Span,
+    },
+    /// Somebody asked for it to stop.
+    #[error("interrupted")]
+    Interrupted,
     /// A plan could not be run.
     #[error("{0}")]
     Run(#[from] RunError),

@@ -17,6 +17,7 @@
 pub mod engine;
 pub mod error;
 pub mod explain;
+mod fixpoint;
 pub mod generator;
 pub mod interpreter;
 pub mod library;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use tl_ir::{AxisId, Graph};
+use tl_ir::{AxisId, Graph, NodeId};
 use tl_syntax::{Diagnostic, Span};
 use tl_tensor::Tensor;
 
+use crate::constants::Labels;
 use crate::model::Model;
 
 /// A value from outside of the traced program.
@@ -79,8 +80,38 @@ pub struct Traced {
     pub graph: Graph,
     /// Input number `n` of the graph is `inputs[n]`.
     pub inputs: Vec<InputSlot>,
+    /// Recursions to a fixpoint, in an order in which they can be run before the graph.
+    pub loops: Vec<Loop>,
+    /// For each axis of the first result, the names of its positions, if it has any.
+    pub labels: Vec<Option<Labels>>,
     /// Warnings.
     pub warnings: Vec<Diagnostic>,
+}
+
+/// A recursion to a fixpoint: its members are inputs of the graph, which hold what the round before has made of them.
+#[derive(Clone, Debug)]
+pub struct Loop {
+    /// The tensors that need each other.
+    pub members: Vec<Member>,
+    /// The rounds end when no element changes by as much.
+    pub until: Option<f64>,
+    /// The rounds end after so many.
+    pub steps: Option<usize>,
+    /// Where the recursion is written.
+    pub span: Span,
+}
+
+/// A tensor of a recursion to a fixpoint.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The number of the input that holds it.
+    pub input: u32,
+    /// What each element is before the first round.
+    pub initial: f32,
+    /// The node that computes it anew.
+    pub next: NodeId,
 }
 
 /// An input of a traced graph.

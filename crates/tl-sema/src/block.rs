@@ -8,12 +8,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tl_ir::Reduction;
-use tl_syntax::Diagnostic;
+use tl_syntax::{Diagnostic, codes};
 
-use crate::argument::Scope;
+use crate::argument::{Argument, Scope};
+use crate::constants::Constants;
 use crate::domains::Domains;
 use crate::program::*;
 use crate::projection::{self, EquationFacts, Names};
+use crate::relations;
 use crate::staging::Staging;
 
 /// A block, analysed.
@@ -39,6 +41,8 @@ pub(crate) struct Block {
     pub domains: Domains,
     /// Arguments such as `m.blk[l]` that are parts of a model's tree and no reads of tensors.
     pub trees: HashSet<ExprId>,
+    /// The named constants and the numbers of domains.
+    pub constants: Constants,
     /// What is unrolled where.
     pub staging: Staging,
     /// Errors and warnings.
@@ -117,11 +121,13 @@ impl Block {
             declared,
             domains: Domains::default(),
             trees: HashSet::new(),
+            constants: Constants::default(),
             staging: Staging::default(),
             diagnostics: Vec::new(),
             units,
         };
-        out.analyse(&names, &dim_names);
+        out.units.iter_mut().for_each(|unit| relations::resolve(unit, &names));
+        out.analyse(&names, &dim_names, &block.schemas);
         Rc::new(out)
     }
 
@@ -132,20 +138,42 @@ impl Block {
         if self.function.as_ref().is_some_and(generates) { f64::NEG_INFINITY } else { 0.0 }
     }
 
-    fn analyse(&mut self, names: &BlockNames<'_>, dims: &[Arc<str>]) {
+    /// The tensors of the fixpoint that a tensor is part of, in the order of their first equations.
+    pub fn members_of_fixpoint(&self, tensor: &str) -> Vec<Arc<str>> {
+        let Some(cycle) = self.domains.fixpoint(tensor) else { return Vec::new() };
+        let mut members: Vec<(usize, Arc<str>)> = self
+            .tensors
+            .iter()
+            .filter(|(name, _)| self.domains.cycle(name) == Some(cycle))
+            .map(|(name, units)| (units[0], Arc::clone(name)))
+            .collect();
+        members.sort_unstable_by_key(|&(first, _)| first);
+        members.into_iter().map(|(_, name)| name).collect()
+    }
+
+    fn analyse(&mut self, names: &BlockNames<'_>, dims: &[Arc<str>], schemas: &[(Name, Vec<Name>)]) {
         let variables: Vec<_> =
             self.units.iter().map(|unit| projection::index_variables(unit, names)).collect();
         let is_index =
             |unit: usize, name: &str| variables[unit].iter().any(|(variable, _)| **variable == *name);
         self.trees = self.tree_arguments(names);
         let is_path = |expr: &Expr| self.trees.contains(&expr.id);
-        self.domains = Domains::new(&self.units, self.function.as_deref(), dims, &is_index, &is_path);
-        self.staging = Staging::new(self, &is_index);
+        self.domains =
+            Domains::new(&self.units, self.function.as_deref(), dims, schemas, &is_index, &is_path);
         let mut diagnostics = Vec::new();
+        self.constants = Constants::new(self, &is_index, &|name| names.text(name), &mut diagnostics);
+        self.staging = Staging::new(self, &is_index);
         for (number, unit) in self.units.iter().enumerate() {
             let staged = self.staging.variables(number);
-            let facts = projection::analyse(unit, &self.declared, staged, names, &mut diagnostics);
+            let is_shared = self.tensors.get(&unit.target.text).is_some_and(|units| units.len() > 1);
+            let facts = projection::analyse(unit, &self.declared, staged, is_shared, names, &mut diagnostics);
+            diagnostics.extend(relations::check_safety(unit, &facts.variables));
             self.facts.push(facts);
+            if let Some(bound) = unit.bound.until.as_ref().or(unit.bound.steps.as_ref())
+                && self.domains.fixpoint(&unit.target.text).is_none()
+            {
+                diagnostics.push(not_repeated(unit, bound));
+            }
         }
         self.diagnostics = diagnostics;
     }
@@ -204,11 +232,37 @@ pub(crate) fn unit(prefix: &str, name: &Name, value: &Expr) -> Equation {
         indices: None,
         projection: Projection::Reduce(Reduction::Sum),
         explicit: false,
+        is_plain: true,
+        head: Head::Tensor,
+        bound: Bound::default(),
         is_virtual: false,
         value: value.clone(),
         guard: Vec::new(),
         span: value.span,
     }
+}
+
+impl BlockNames<'_> {
+    /// The text that a variable of the script holds.
+    fn text(&self, name: &str) -> Option<Arc<str>> {
+        match self
+            .scope
+            .filter(|_| !self.variables.contains(name) && !self.tensors.contains(name))?
+            .variable(name)?
+        {
+            Argument::Str(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+#[cold]
+fn not_repeated(unit: &Equation, bound: &Expr) -> Diagnostic {
+    Diagnostic::error(codes::NOT_IN_EQUATION, bound.span, "nothing is repeated here")
+        .label(unit.target.span, format!("`{}` does not depend on its own elements", unit.target.text))
+        .help(
+            "`until` and `steps` end a recursion that no index orders, such as `x[i] = A[i, j] x[j] + b[i]`",
+        )
 }
 
 impl Names for BlockNames<'_> {

@@ -26,6 +26,27 @@ pub enum Captured {
 }
 
 impl Definitions {
+    /// Adds a rule in which the variables that `around` knows are replaced.
+    pub fn add_rule_within(
+        &mut self,
+        rule: &ast::Rule,
+        around: &dyn Fn(&str) -> Option<Captured>,
+    ) -> Vec<Diagnostic> {
+        let mut reader = Reader::new(&mut self.program);
+        let read = reader.rule(rule);
+        let diagnostics = std::mem::take(&mut reader.diagnostics);
+        self.take_in(read, around);
+        diagnostics
+    }
+
+    fn take_in(&mut self, read: Option<Equation>, around: &dyn Fn(&str) -> Option<Captured>) {
+        if let Some(mut read) = read {
+            let mut capture = Capture { program: &mut self.program, around };
+            capture.equation(&mut read);
+            self.block.equations.push(read);
+        }
+    }
+
     /// Adds an equation in which the variables that `around` knows are replaced.
     pub fn add_equation_within(
         &mut self,
@@ -35,11 +56,7 @@ impl Definitions {
         let mut reader = Reader::new(&mut self.program);
         let read = reader.equation(equation);
         let diagnostics = std::mem::take(&mut reader.diagnostics);
-        if let Some(mut read) = read {
-            let mut capture = Capture { program: &mut self.program, around };
-            capture.equation(&mut read);
-            self.block.equations.push(read);
-        }
+        self.take_in(read, around);
         diagnostics
     }
 }
@@ -52,54 +69,25 @@ struct Capture<'a> {
 impl Capture<'_> {
     fn equation(&mut self, equation: &mut Equation) {
         equation.indices.iter_mut().flatten().for_each(|index| self.index(index));
-        self.expr(&mut equation.value);
-        equation.guard.iter_mut().for_each(|guard| self.expr(guard));
-    }
-
-    fn index(&mut self, index: &mut Index) {
-        match &mut index.kind {
-            IndexKind::Name(name) => {
-                if let Some(captured) = (self.around)(name) {
-                    let id = ExprId(self.program.next_expr);
-                    self.program.next_expr += 1;
-                    let value = Expr { id, kind: kind_of(captured), span: index.span };
-                    index.kind = IndexKind::Expr(Box::new(value));
-                }
-            }
-            IndexKind::Expr(expr) => self.expr(expr),
-            IndexKind::Slice(start, end) => start.iter_mut().chain(end).for_each(|bound| self.expr(bound)),
-            IndexKind::Any | IndexKind::Group(_) => {}
-        }
-    }
-
-    fn expr(&mut self, expr: &mut Expr) {
-        match &mut expr.kind {
+        equation.walk_mut(&mut |expr| match &mut expr.kind {
             ExprKind::Name(name) => {
                 if let Some(captured) = (self.around)(name) {
                     expr.kind = kind_of(captured);
                 }
             }
-            ExprKind::Field(base, _) | ExprKind::Paren(base) | ExprKind::Keep(base, _) => self.expr(base),
-            ExprKind::Project(_, _, body) => self.expr(body),
-            ExprKind::Index(base, indices) => {
-                self.expr(base);
-                indices.iter_mut().for_each(|index| self.index(index));
-            }
-            ExprKind::Call(_, arguments) => arguments.iter_mut().for_each(|a| self.expr(&mut a.value)),
-            ExprKind::List(parts) | ExprKind::Join(parts) | ExprKind::Apply(_, parts) => {
-                parts.iter_mut().for_each(|part| self.expr(part));
-            }
-            ExprKind::Product(factors) => factors.iter_mut().for_each(|(_, factor)| self.expr(factor)),
-            ExprKind::Sum(terms) => terms.iter_mut().for_each(|(_, term)| self.expr(term)),
-            ExprKind::Guarded(body, guard) => {
-                self.expr(body);
-                guard.iter_mut().for_each(|condition| self.expr(condition));
-            }
-            ExprKind::If(condition, yes, no) => {
-                [condition, yes, no].into_iter().for_each(|part| self.expr(part))
-            }
-            ExprKind::Number(_) | ExprKind::Str(_) | ExprKind::Bool(_) => {}
-            ExprKind::Unsupported(_) | ExprKind::Missing => {}
+            ExprKind::Index(_, indices) => indices.iter_mut().for_each(|index| self.index(index)),
+            _ => {}
+        });
+    }
+
+    fn index(&mut self, index: &mut Index) {
+        if let IndexKind::Name(name) = &index.kind
+            && let Some(captured) = (self.around)(name)
+        {
+            let id = ExprId(self.program.next_expr);
+            self.program.next_expr += 1;
+            let value = Expr { id, kind: kind_of(captured), span: index.span };
+            index.kind = IndexKind::Expr(Box::new(value));
         }
     }
 }

@@ -131,9 +131,6 @@ impl Checker<'_> {
             Stmt::Equation(equation) => {
                 let found = self.script.definitions.add_equation(equation);
                 self.diagnostics.extend(found);
-                if let Some(ast::Expr::Call(call)) = equation.lhs() {
-                    self.script.relations.extend(call.name().map(|name| name.as_str().into()));
-                }
             }
             Stmt::Dim(dims) => {
                 let found = self.script.definitions.add_dims(dims);
@@ -142,9 +139,15 @@ impl Checker<'_> {
             Stmt::Main(main) => {
                 main.body().iter().flat_map(|body| body.stmts()).for_each(|s| self.stmt(source, &s))
             }
-            Stmt::Rule(rule) => self.script.relations.extend(rule.name().map(|name| name.as_str().into())),
+            Stmt::Rule(rule) => {
+                let found = self.script.definitions.add_rule(rule);
+                self.diagnostics.extend(found);
+            }
             Stmt::Relation(decl) => {
-                self.script.relations.extend(decl.name().map(|name| name.as_str().into()))
+                if let Some(name) = decl.name() {
+                    let arity = decl.columns().count();
+                    self.script.definitions.add_facts(name.as_str(), name.span(), arity, Vec::new());
+                }
             }
             Stmt::Param(decl) => self.script.variables.extend(decl.name().map(|name| name.as_str().into())),
             Stmt::Expr(expr) => {

@@ -15,7 +15,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::program::{Equation, Expr, ExprKind, Function, Index, IndexKind};
+use crate::program::{Equation, Expr, ExprKind, Function, Index, IndexKind, Name};
 
 /// A class of things that range over one domain.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -41,6 +41,8 @@ pub(crate) struct Domains {
     staged: HashSet<Class>,
     /// Which cycle of mutual recursion a tensor belongs to.
     cycles: HashMap<Arc<str>, usize>,
+    /// The cycles that an order of steps evaluates.
+    ordered: HashSet<usize>,
     /// The classes along which recursions go down, from the last position to the first.
     descending: HashSet<Class>,
 }
@@ -65,6 +67,7 @@ impl Domains {
         equations: &[Equation],
         signature: Option<&Function>,
         dims: &[Arc<str>],
+        schemas: &[(Name, Vec<Name>)],
         is_index: &dyn Fn(usize, &str) -> bool,
         is_path_index: &dyn Fn(&Expr) -> bool,
     ) -> Self {
@@ -72,6 +75,15 @@ impl Domains {
         let mut declared: HashSet<Arc<str>> = dims.iter().cloned().collect();
         if let Some(function) = signature {
             domains.declare_signature(function, &mut declared);
+        }
+        for (relation, columns) in schemas {
+            for (position, column) in columns.iter().enumerate() {
+                declared.insert(Arc::clone(&column.text));
+                domains.union(
+                    Key::Position(Arc::clone(&relation.text), position),
+                    Key::Declared(Arc::clone(&column.text)),
+                );
+            }
         }
         let mut reads = Vec::new();
         for (number, equation) in equations.iter().enumerate() {
@@ -133,6 +145,11 @@ impl Domains {
     /// Whether the recursion along a class goes down: `s[i] = s[i + 1] + …`.
     pub fn is_descending(&self, class: Class) -> bool {
         self.with_linked([class]).iter().any(|c| self.descending.contains(c))
+    }
+
+    /// The number of the cycle that a tensor is part of, if no order of steps evaluates it: it is a fixpoint.
+    pub fn fixpoint(&self, tensor: &str) -> Option<usize> {
+        self.cycle(tensor).filter(|number| !self.ordered.contains(number))
     }
 
     /// The number of the recursive cycle that a tensor is part of.
@@ -337,6 +354,7 @@ impl Domains {
             if !orders(equations, &inner, &all) {
                 continue;
             }
+            self.ordered.insert(number);
             for (class, distances) in found {
                 self.staged.insert(class);
                 if distances.iter().any(|&d| d > 0) {

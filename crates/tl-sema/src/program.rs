@@ -71,10 +71,39 @@ pub enum ExprKind {
     If(Box<Expr>, Box<Expr>, Box<Expr>),
     /// `(e)`
     Paren(Box<Expr>),
+    /// The facts of a relation: 1 where one of them says so, else 0.
+    Facts(Arc<Facts>),
     /// Something that equations can't contain; the text says what, for the message.
     Unsupported(&'static str),
     /// Syntax that the parser has reported already.
     Missing,
+}
+
+/// The facts of one relation.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// How many columns it has.
+    pub arity: usize,
+    /// The facts, each with as many constants.
+    pub rows: Vec<Fact>,
+}
+
+/// `Parent("Alice", "Bob")`
+#[derive(Clone, Debug)]
+pub struct Fact {
+    /// The constants in order.
+    pub constants: Vec<Constant>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// A constant of a fact.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Constant {
+    /// A number: a position.
+    Number(usize),
+    /// A named constant.
+    Str(Arc<str>),
 }
 
 /// How a factor enters a product.
@@ -132,8 +161,8 @@ pub enum IndexKind {
     Expr(Box<Expr>),
     /// `(g r c)`, slowest first.
     Group(Vec<Name>),
-    /// `a:b`
-    Slice(Option<Box<Expr>>, Option<Box<Expr>>),
+    /// `a:b`, `a:b:step`
+    Slice(Option<Box<Expr>>, Option<Box<Expr>>, Option<Box<Expr>>),
 }
 
 /// `target[indices] op value where guard`
@@ -147,6 +176,12 @@ pub struct Equation {
     pub projection: Projection,
     /// Whether an operator such as `max=` stands there rather than `=` or `+=`.
     pub explicit: bool,
+    /// Whether a plain `=` stands there.
+    pub is_plain: bool,
+    /// How its left side is written.
+    pub head: Head,
+    /// When the recursion that it is part of ends, where no order of steps evaluates that.
+    pub bound: Bound,
     /// Whether an index of the left side is virtual, `*t`: its recursion begins with zeros where nothing else begins it.
     pub is_virtual: bool,
     /// The right side.
@@ -155,6 +190,26 @@ pub struct Equation {
     pub guard: Vec<Expr>,
     /// The whole equation.
     pub span: Span,
+}
+
+/// How the left side of an equation is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Head {
+    /// `Y[i]`: numbers.
+    Tensor,
+    /// `Y(x) = …`: truth values.
+    Boolean,
+    /// `Y(x) <- …`: truth values; an index that occurs once is no mistake.
+    Rule,
+}
+
+/// `until change < 1e-6` and `steps 50`.
+#[derive(Clone, Debug, Default)]
+pub struct Bound {
+    /// The largest change of an element between two rounds at which they end.
+    pub until: Option<Expr>,
+    /// The largest number of rounds.
+    pub steps: Option<Expr>,
 }
 
 /// `let name = value` of a block.
@@ -184,6 +239,8 @@ pub struct Block {
     pub dims: Vec<Dim>,
     /// The equations.
     pub equations: Vec<Equation>,
+    /// Declared relations: the name, and the domain of each column.
+    pub schemas: Vec<(Name, Vec<Name>)>,
 }
 
 /// A parameter of a function.
@@ -307,7 +364,7 @@ impl Expr {
     pub fn each_part<'e>(&'e self, visit: &mut dyn FnMut(&'e Expr)) {
         match &self.kind {
             ExprKind::Number(_) | ExprKind::Str(_) | ExprKind::Bool(_) | ExprKind::Name(_) => {}
-            ExprKind::Unsupported(_) | ExprKind::Missing => {}
+            ExprKind::Facts(_) | ExprKind::Unsupported(_) | ExprKind::Missing => {}
             ExprKind::List(parts) | ExprKind::Join(parts) | ExprKind::Apply(_, parts) => {
                 parts.iter().for_each(visit)
             }
@@ -328,6 +385,34 @@ impl Expr {
         }
     }
 
+    /// Calls `visit` on the expression and everything in it, outer ones first; it may change them.
+    pub fn walk_mut(&mut self, visit: &mut dyn FnMut(&mut Expr)) {
+        visit(self);
+        match &mut self.kind {
+            ExprKind::Number(_) | ExprKind::Str(_) | ExprKind::Bool(_) | ExprKind::Name(_) => {}
+            ExprKind::Facts(_) | ExprKind::Unsupported(_) | ExprKind::Missing => {}
+            ExprKind::List(parts) | ExprKind::Join(parts) | ExprKind::Apply(_, parts) => {
+                parts.iter_mut().for_each(|part| part.walk_mut(visit));
+            }
+            ExprKind::Field(base, _) | ExprKind::Paren(base) => base.walk_mut(visit),
+            ExprKind::Project(_, _, body) | ExprKind::Keep(body, _) => body.walk_mut(visit),
+            ExprKind::Call(_, args) => args.iter_mut().for_each(|arg| arg.value.walk_mut(visit)),
+            ExprKind::Product(factors) => factors.iter_mut().for_each(|(_, factor)| factor.walk_mut(visit)),
+            ExprKind::Sum(terms) => terms.iter_mut().for_each(|(_, term)| term.walk_mut(visit)),
+            ExprKind::Guarded(body, guard) => {
+                body.walk_mut(visit);
+                guard.iter_mut().for_each(|condition| condition.walk_mut(visit));
+            }
+            ExprKind::If(condition, yes, no) => {
+                [condition, yes, no].into_iter().for_each(|part| part.walk_mut(visit));
+            }
+            ExprKind::Index(base, indices) => {
+                base.walk_mut(visit);
+                indices.iter_mut().for_each(|index| index.walk_mut(visit));
+            }
+        }
+    }
+
     /// Calls `visit` on the expression and everything in it, outer ones first.
     pub fn walk<'e>(&'e self, visit: &mut dyn FnMut(&'e Expr)) {
         visit(self);
@@ -336,11 +421,24 @@ impl Expr {
 }
 
 impl Index {
+    /// Calls `visit` on everything in the expressions that the index holds; it may change them.
+    pub fn walk_mut(&mut self, visit: &mut dyn FnMut(&mut Expr)) {
+        match &mut self.kind {
+            IndexKind::Expr(expr) => expr.walk_mut(visit),
+            IndexKind::Slice(from, to, step) => {
+                from.iter_mut().chain(to).chain(step).for_each(|bound| bound.walk_mut(visit));
+            }
+            IndexKind::Name(_) | IndexKind::Any | IndexKind::Group(_) => {}
+        }
+    }
+
     /// Calls `visit` on every expression that the index directly holds.
     pub fn each_part<'e>(&'e self, visit: &mut dyn FnMut(&'e Expr)) {
         match &self.kind {
             IndexKind::Expr(expr) => visit(expr),
-            IndexKind::Slice(from, to) => from.iter().chain(to).for_each(|bound| visit(bound)),
+            IndexKind::Slice(from, to, step) => {
+                from.iter().chain(to).chain(step).for_each(|bound| visit(bound))
+            }
             IndexKind::Name(_) | IndexKind::Any | IndexKind::Group(_) => {}
         }
     }
@@ -376,5 +474,14 @@ impl Equation {
         }
         self.value.each_name(visit);
         self.guard.iter().for_each(|condition| condition.each_name(visit));
+        self.bound.until.iter().chain(&self.bound.steps).for_each(|bound| bound.each_name(visit));
+    }
+
+    /// Calls `visit` on everything on both sides and in the guard; it may change them.
+    pub fn walk_mut(&mut self, visit: &mut dyn FnMut(&mut Expr)) {
+        self.indices.iter_mut().flatten().for_each(|index| index.walk_mut(visit));
+        self.value.walk_mut(visit);
+        self.guard.iter_mut().for_each(|condition| condition.walk_mut(visit));
+        self.bound.until.iter_mut().chain(&mut self.bound.steps).for_each(|bound| bound.walk_mut(visit));
     }
 }

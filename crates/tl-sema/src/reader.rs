@@ -65,18 +65,15 @@ impl<'p> Reader<'p> {
     pub fn equation(&mut self, equation: &ast::Equation) -> Option<Equation> {
         let target = name_of(&equation.name()?);
         let lhs = equation.lhs()?;
-        let indices = match &lhs {
-            ast::Expr::Name(_) => None,
-            ast::Expr::Index(indexed) => Some(indexed.indices().map(|i| self.index(&i)).collect()),
+        let (indices, parenthesized) = match &lhs {
+            ast::Expr::Name(_) => (None, false),
+            ast::Expr::Index(indexed) => (Some(indexed.indices().map(|i| self.index(&i)).collect()), false),
+            ast::Expr::Call(call) => (Some(self.arguments_as_indices(&call.args()?)), true),
             _ => return None,
         };
-        if let Some(clause) = equation.until().or_else(|| equation.steps()) {
-            self.diagnostics.push(
-                Diagnostic::error(codes::NOT_IN_EQUATION, clause.span(), "fixpoint iteration is not available yet")
-                    .help("write the recursion over an index: `x[n + 1] = f(x[n])`, and read the step that you need"),
-            );
-        }
-        let (projection, explicit) = match equation.op()? {
+        let op = equation.op()?;
+        let (projection, explicit) = match op {
+            ast::ProjectionOp::Assign | ast::ProjectionOp::Add if parenthesized => (Projection::Any, false),
             ast::ProjectionOp::Assign | ast::ProjectionOp::Add => (Projection::Reduce(Reduction::Sum), false),
             ast::ProjectionOp::Max => (Projection::Reduce(Reduction::Max), true),
             ast::ProjectionOp::Min => (Projection::Reduce(Reduction::Min), true),
@@ -85,18 +82,134 @@ impl<'p> Reader<'p> {
         };
         let is_virtual =
             lhs.syntax().descendants().any(|node| node.kind() == tl_syntax::SyntaxKind::VirtualIndex);
-        let value = self.opt_expr(equation.rhs(), equation.span());
+        let mut value = self.opt_expr(equation.rhs(), equation.span());
+        let head = if parenthesized && projection == Projection::Any { Head::Boolean } else { Head::Tensor };
+        if head == Head::Boolean && !explicit {
+            value = self.truth(value);
+        }
         let guard = equation.guard().map(|g| self.conditions(&g)).unwrap_or_default();
+        let bound = self.bound(equation.until(), equation.steps());
+        let (is_plain, span) = (op == ast::ProjectionOp::Assign, equation.span());
         Some(Equation {
             target,
             indices,
             projection,
             explicit,
+            is_plain,
+            head,
+            bound,
             is_virtual,
             value,
             guard,
-            span: equation.span(),
+            span,
         })
+    }
+
+    /// A rule as the equation of a Boolean tensor: `Head(x) <- A(x, y), not B(y), x < y` is
+    /// `Head(x) = A(x, y) not(B(y)) where x < y`.
+    pub fn rule(&mut self, rule: &ast::Rule) -> Option<Equation> {
+        let target = name_of(&rule.name()?);
+        let indices = rule.args().map(|args| self.arguments_as_indices(&args)).unwrap_or_default();
+        let (mut atoms, mut guard) = (Vec::new(), Vec::new());
+        for literal in rule.body() {
+            match &literal {
+                ast::BodyLiteral::Positive(
+                    expr @ (ast::Expr::Call(_) | ast::Expr::Name(_) | ast::Expr::Index(_)),
+                ) => {
+                    atoms.push(self.expr(expr));
+                }
+                ast::BodyLiteral::Positive(condition) => guard.extend(self.conditions(condition)),
+                ast::BodyLiteral::Negative(expr) => {
+                    let atom = self.expr(expr);
+                    atoms.push(self.new_expr(ExprKind::Apply(Scalar::Not, vec![atom]), literal.span()));
+                }
+                ast::BodyLiteral::Binding(binding) => {
+                    if let (Some(target), Some(value)) = (binding.target(), binding.value()) {
+                        guard.push(self.compare(&target, ast::CmpOp::Eq, &value));
+                    }
+                }
+            }
+        }
+        guard.extend(rule.guard().iter().flat_map(|g| self.conditions(g)));
+        let span = rule.span();
+        let body = atoms.first().zip(atoms.last()).map_or(span, |(first, last)| first.span.to(last.span));
+        let value = match atoms.len() {
+            0 => self.new_expr(ExprKind::Number(1.0), body),
+            1 => atoms.remove(0),
+            _ => self.new_expr(ExprKind::Join(atoms), body),
+        };
+        let value = self.truth(value);
+        let bound = self.bound(rule.until(), rule.steps());
+        Some(Equation {
+            target,
+            indices: Some(indices),
+            projection: Projection::Any,
+            explicit: false,
+            is_plain: false,
+            head: Head::Rule,
+            bound,
+            is_virtual: false,
+            value,
+            guard,
+            span,
+        })
+    }
+
+    /// `step(value)`: whether a sum is positive.
+    fn truth(&mut self, value: Expr) -> Expr {
+        let span = value.span;
+        self.new_expr(ExprKind::Apply(Scalar::Step, vec![value]), span)
+    }
+
+    /// The arguments of a head as indices.
+    fn arguments_as_indices(&mut self, args: &ast::ArgList) -> Vec<Index> {
+        let mut indices = Vec::new();
+        for argument in args.arguments() {
+            let Some(value) = argument.value() else { continue };
+            if let ast::Argument::Named(named) = &argument {
+                self.diagnostics.push(
+                    Diagnostic::error(
+                        codes::BAD_INDEX,
+                        named.span(),
+                        "the columns of a relation have no names here",
+                    )
+                    .help("give its arguments in their order"),
+                );
+            }
+            let value = self.expr(&value);
+            indices.push(argument_index(value));
+        }
+        indices
+    }
+
+    /// The clauses that end a recursion.
+    fn bound(&mut self, until: Option<ast::Expr>, steps: Option<ast::Expr>) -> Bound {
+        let mut bound = Bound { until: None, steps: steps.map(|steps| self.expr(&steps)) };
+        if let Some(until) = until {
+            let small = match &until {
+                ast::Expr::Compare(chain) => match &chain.comparisons()[..] {
+                    [(ast::Expr::Name(name), ast::CmpOp::Lt | ast::CmpOp::Le, limit)]
+                        if name.name() == "change" =>
+                    {
+                        Some(limit.clone())
+                    }
+                    _ => None,
+                },
+                _ => None,
+            };
+            match small {
+                Some(limit) => bound.until = Some(self.expr(&limit)),
+                None => self.diagnostics.push(
+                    Diagnostic::error(
+                        codes::NOT_IN_EQUATION,
+                        until.span(),
+                        "a recursion ends when little changes",
+                    )
+                    .help("write `until change < 1e-6`: the largest change of an element between two rounds"),
+                ),
+            }
+        }
+        bound
     }
 
     /// The bindings of a `dim` declaration.
@@ -152,7 +265,7 @@ impl<'p> Reader<'p> {
             ast::Expr::If(conditional) => self.conditional(conditional),
             ast::Expr::Block(block) => return self.block_value(Some(block.clone()), span),
             ast::Expr::Interpolated(_) => ExprKind::Unsupported("an interpolated string"),
-            ast::Expr::Wildcard(_) => ExprKind::Unsupported("`_` as a value"),
+            ast::Expr::Wildcard(_) => ExprKind::Unsupported(ANYTHING),
             // A virtual index is an index: what is stored is derived.
             ast::Expr::Virtual(index) => {
                 index.name().map_or(ExprKind::Missing, |n| ExprKind::Name(n.as_str().into()))
@@ -245,6 +358,9 @@ impl<'p> Reader<'p> {
             indices,
             projection: Projection::Reduce(Reduction::Sum),
             explicit: false,
+            is_plain: true,
+            head: Head::Tensor,
+            bound: Bound::default(),
             is_virtual: false,
             span: value.span,
             value,
@@ -312,18 +428,8 @@ impl<'p> Reader<'p> {
                 (IndexKind::Group(group.names().map(|n| name_of(&n)).collect()), false)
             }
             ast::IndexExpr::Slice(slice) => {
-                if let Some(step) = slice.step() {
-                    self.diagnostics.push(
-                        Diagnostic::error(
-                            codes::BAD_INDEX,
-                            step.span(),
-                            "a slice with a step is not available",
-                        )
-                        .help("read with an index expression: `y[i] = x[2 * i]`"),
-                    );
-                }
                 let mut bound = |e: Option<ast::Expr>| e.map(|e| Box::new(self.expr(&e)));
-                (IndexKind::Slice(bound(slice.start()), bound(slice.end())), false)
+                (IndexKind::Slice(bound(slice.start()), bound(slice.end()), bound(slice.step())), false)
             }
             ast::IndexExpr::Expr(expr) => (IndexKind::Expr(Box::new(self.expr(expr))), false),
         };
@@ -501,6 +607,20 @@ impl<'p> Reader<'p> {
             _ => self.new_expr(ExprKind::Unsupported("a block of statements"), block.span()),
         }
     }
+}
+
+/// What `_` is where a value is wanted.
+pub(crate) const ANYTHING: &str = "`_` as a value";
+
+/// An argument of a relation as an index.
+pub(crate) fn argument_index(value: Expr) -> Index {
+    let span = value.span;
+    let kind = match value.kind {
+        ExprKind::Name(name) => IndexKind::Name(name),
+        ExprKind::Unsupported(what) if what == ANYTHING => IndexKind::Any,
+        _ => IndexKind::Expr(Box::new(value)),
+    };
+    Index { kind, dotted: false, span }
 }
 
 fn name_of(ident: &ast::Ident) -> Name {

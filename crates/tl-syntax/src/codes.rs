@@ -107,6 +107,7 @@ codes! {
     E0412 RANK_MISMATCH "two tensors without indices have different shapes"
     E0413 DOT_AND_MAP "an index is worked along in one argument and mapped over in another"
     W0450 SINGLE_INDEX "an index occurs once and is summed"
+    W0451 UNKNOWN_CONSTANT "a query names a constant that nothing else names"
 
     // 06xx: staging, causality, limits
     E0601 CYCLIC_DEFINITION "a definition needs itself"
@@ -117,6 +118,9 @@ codes! {
     E0606 NOT_A_GENERATOR "a function does not have the form of a generator"
     E0607 NO_BEGINNING "a recursion has no first element"
     E0608 REFUSED "a program refuses what it is given"
+    E0609 NO_BOUND "a recursion may not end"
+    E0610 NOT_SETTLED "a recursion has not come to an end"
+    E0611 NOT_STRATIFIED "a relation depends on its own negation"
 
     // 07xx: scripts at run time
     E0701 ASSERTION_FAILED "an assertion does not hold"

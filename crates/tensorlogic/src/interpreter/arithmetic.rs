@@ -212,6 +212,21 @@ pub(super) fn value_of(dense: Dense) -> Value {
 /// The findings about equations that could not be run.
 #[cold]
 pub(super) fn run_failed(error: Error, span: Span) -> Interrupt {
+    if let Error::NotSettled { name, rounds, change, span: place } = &error {
+        let message = match change.is_finite() {
+            true => format!(
+                "`{name}` has not settled after {rounds} rounds: an element still changes by {change}"
+            ),
+            false => format!("`{name}` grows without bound: after {rounds} rounds an element is infinite"),
+        };
+        return Diagnostic::error(codes::NOT_SETTLED, *place, message)
+            .label(span, "it is needed here")
+            .help("`steps N` after the equation ends the rounds after N")
+            .into();
+    }
+    if let Error::Interrupted = &error {
+        return Diagnostic::error(codes::INTERRUPTED, span, "interrupted").into();
+    }
     let place = match &error {
         Error::TooLarge { span: place, .. } if !place.is_none() && *place != span => Some(*place),
         _ => None,

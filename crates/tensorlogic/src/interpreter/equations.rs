@@ -9,8 +9,9 @@
 //! equation is added.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tl_sema::{Argument, Captured, Definitions, OuterTensor, Program, Scope};
 use tl_syntax::ast::{self, AstNode, Expr, ProjectionOp, Stmt};
@@ -22,6 +23,7 @@ use super::environment::Environment;
 use super::fault::{Eval, Interrupt, fault, not_available};
 use super::format;
 use super::function::Function;
+use super::relations::Relation;
 use super::tree::Tree;
 use super::value::Value;
 use crate::library;
@@ -43,14 +45,46 @@ pub(super) struct Equations {
     /// How many equations define each name.
     counts: HashMap<Arc<str>, usize>,
     results: HashMap<Arc<str>, Kept>,
+    /// Relations that facts and declarations name, in the order in which they come up.
+    relations: Vec<Relation>,
+    /// The facts that were taken in before the script ran.
+    pub(super) hoisted_facts: HashSet<Span>,
 }
 
-/// An equation with the local variables that it saw.
+/// An equation or a rule with the local variables that it saw.
 #[derive(Debug)]
 struct Written {
     name: Arc<str>,
-    equation: ast::Equation,
+    clause: Clause,
     around: HashMap<Arc<str>, Captured>,
+}
+
+/// What defines a tensor.
+#[derive(Clone, Debug, PartialEq)]
+enum Clause {
+    Equation(ast::Equation),
+    Rule(ast::Rule),
+}
+
+impl Clause {
+    fn syntax(&self) -> &Node {
+        match self {
+            Clause::Equation(equation) => equation.syntax(),
+            Clause::Rule(rule) => rule.syntax(),
+        }
+    }
+
+    fn left_side(&self) -> Option<Expr> {
+        match self {
+            Clause::Equation(equation) => equation.lhs(),
+            Clause::Rule(rule) => rule.head(),
+        }
+    }
+
+    /// Whether it is written with parentheses: what it defines is a relation.
+    fn defines_relation(&self) -> bool {
+        matches!(self, Clause::Rule(_)) || matches!(self.left_side(), Some(Expr::Call(_)))
+    }
 }
 
 /// A result, and the names that it was computed from.
@@ -109,12 +143,58 @@ impl Equations {
 
     /// Whether equations, or functions of scripts, define a tensor of that name.
     pub fn defines(&self, name: &str) -> bool {
-        self.scripted.contains_key(name) || self.counts.contains_key(name)
+        self.scripted.contains_key(name)
+            || self.counts.contains_key(name)
+            || self.relations.iter().any(|r| *r.name == *name)
+    }
+
+    /// Whether facts, rules or equations with parentheses define that name.
+    pub fn is_relation(&self, name: &str) -> bool {
+        self.relations.iter().any(|r| *r.name == *name)
+            || self.counts.contains_key(name)
+                && self.written.iter().any(|w| *w.name == *name && w.clause.defines_relation())
+    }
+
+    /// A relation that facts or a declaration name, made if there is none.
+    pub fn relation(&mut self, name: &str, span: Span, arity: usize) -> &mut Relation {
+        let found = self.relations.iter().position(|r| *r.name == *name);
+        let at = found.unwrap_or_else(|| {
+            let (name, rows) = (name.into(), Vec::new());
+            self.relations.push(Relation { name, span, arity, columns: None, rows });
+            self.relations.len() - 1
+        });
+        &mut self.relations[at]
+    }
+
+    /// Forgets what was computed from relations, of which one has changed.
+    pub fn forget_relations(&mut self) {
+        let relations: BTreeSet<Arc<str>> = self.relations.iter().map(|r| Arc::clone(&r.name)).collect();
+        self.results.retain(|name, kept| !relations.contains(name) && kept.read.is_disjoint(&relations));
+    }
+
+    /// What to call the columns of a relation: its domains, or the variables of the head of a rule.
+    pub fn headings(&self, name: &str) -> Option<Vec<String>> {
+        let declared = self.relations.iter().find(|r| *r.name == *name).and_then(|r| r.columns.as_ref());
+        if let Some(columns) = declared {
+            return Some(columns.iter().map(|c| c.to_string()).collect());
+        }
+        let head = |written: &Written| match written.clause.left_side()? {
+            Expr::Call(call) => call
+                .arguments()
+                .map(|a| match a.value()? {
+                    Expr::Name(name) => Some(name.name().to_owned()),
+                    _ => None,
+                })
+                .collect::<Option<Vec<String>>>(),
+            _ => None,
+        };
+        self.written.iter().filter(|w| *w.name == *name).find_map(head)
     }
 
     /// The names that are defined, some more than once.
     pub fn names(&self) -> Vec<Arc<str>> {
-        self.written.iter().map(|w| &w.name).chain(self.scripted.keys()).cloned().collect()
+        let relations = self.relations.iter().map(|r| &r.name);
+        self.written.iter().map(|w| &w.name).chain(self.scripted.keys()).chain(relations).cloned().collect()
     }
 
     /// A function of the standard library.
@@ -180,7 +260,7 @@ impl Equations {
     /// Takes in an equation. The same one written again, for the same elements, takes the place of the first.
     fn write(&mut self, written: Written) {
         self.forget_readers_of(&written.name);
-        let in_place = written.equation.op() == Some(ProjectionOp::Assign);
+        let in_place = matches!(&written.clause, Clause::Equation(e) if e.op() == Some(ProjectionOp::Assign));
         let same = self.written.iter_mut().find(|old| in_place && old.defines_the_same(&written));
         match same {
             Some(old) => {
@@ -196,7 +276,8 @@ impl Equations {
 
     /// Takes in an equation that sees no local variable, for the time of one tracing.
     pub fn write_plain(&mut self, name: &str, equation: &ast::Equation) {
-        self.write(Written { name: name.into(), equation: equation.clone(), around: HashMap::new() });
+        let clause = Clause::Equation(equation.clone());
+        self.write(Written { name: name.into(), clause, around: HashMap::new() });
     }
 
     /// Lets go of what an equation held.
@@ -217,7 +298,7 @@ impl Equations {
                 let name: Arc<str> = ident.text().into();
                 if found.insert(Arc::clone(&name)) {
                     let behind =
-                        self.written.iter().filter(|w| w.name == name).map(|w| w.equation.syntax().clone());
+                        self.written.iter().filter(|w| w.name == name).map(|w| w.clause.syntax().clone());
                     pending.extend(behind.chain(self.scripted.get(&name).map(|e| e.syntax().clone())));
                 }
             }
@@ -232,9 +313,18 @@ impl Equations {
         for dim in &self.dims {
             found.extend(definitions.add_dims(dim));
         }
+        for relation in self.relations.iter().filter(|r| names.contains(&r.name)) {
+            if let Some(columns) = &relation.columns {
+                definitions.add_schema(&relation.name, relation.span, columns);
+            }
+            definitions.add_facts(&relation.name, relation.span, relation.arity, relation.rows.clone());
+        }
         for written in self.written.iter().filter(|w| names.contains(&w.name)) {
             let around = |name: &str| written.around.get(name).cloned();
-            found.extend(definitions.add_equation_within(&written.equation, &around));
+            found.extend(match &written.clause {
+                Clause::Equation(equation) => definitions.add_equation_within(equation, &around),
+                Clause::Rule(rule) => definitions.add_rule_within(rule, &around),
+            });
         }
         if found.iter().any(Diagnostic::is_error) { Err(found) } else { Ok(definitions) }
     }
@@ -243,7 +333,7 @@ impl Equations {
 impl Written {
     /// Whether another is the same equation for the same elements of the left side.
     fn defines_the_same(&self, other: &Written) -> bool {
-        let Some(lhs) = self.equation.lhs().filter(|_| self.equation == other.equation) else { return false };
+        let Some(lhs) = self.clause.left_side().filter(|_| self.clause == other.clause) else { return false };
         let mut names = lhs.syntax().descendants().filter(|n| n.kind() == SyntaxKind::Ident);
         names.all(|n| self.around.get(n.text()) == other.around.get(n.text()))
     }
@@ -258,15 +348,14 @@ impl Interpreter {
                 None => Ok(()),
             };
         };
-        if equation.args().is_some() {
-            return Err(not_available(equation.span(), "a relation"));
-        }
         let name: Arc<str> = name.as_str().into();
         if self.dialogue && self.calls == 0 {
             self.equations.make_room_for(&name, equation);
             self.environment.remove_global(&name);
         }
-        if let Some(rhs) = equation.rhs().filter(|rhs| equation.indexed().is_none() && self.is_scripted(rhs))
+        if let Some(rhs) = equation
+            .rhs()
+            .filter(|rhs| matches!(equation.lhs(), Some(Expr::Name(_))) && self.is_scripted(rhs))
         {
             if self.equations.defines(&name) {
                 let message = format!("`{name}` is defined twice");
@@ -281,15 +370,32 @@ impl Interpreter {
         if found.iter().any(Diagnostic::is_error) {
             return Err(found.into());
         }
-        let around = self.capture_for(equation);
-        self.equations.write(Written { name, equation: equation.clone(), around });
+        let around = self.capture_for(equation.syntax());
+        self.equations.write(Written { name, clause: Clause::Equation(equation.clone()), around });
+        Ok(())
+    }
+
+    /// Takes in a rule. Nothing is computed.
+    pub(super) fn define_rule(&mut self, rule: &ast::Rule) -> Eval<()> {
+        let Some(name) = rule.name() else { return Ok(()) };
+        let found = Definitions::new().add_rule(rule);
+        if found.iter().any(Diagnostic::is_error) {
+            return Err(found.into());
+        }
+        let around = self.capture_for(rule.syntax());
+        self.equations.forget_relations();
+        self.equations.write(Written {
+            name: name.as_str().into(),
+            clause: Clause::Rule(rule.clone()),
+            around,
+        });
         Ok(())
     }
 
     /// The local variables that an equation mentions. What can't be written down in it is held under a name of its own.
-    fn capture_for(&mut self, equation: &ast::Equation) -> HashMap<Arc<str>, Captured> {
+    fn capture_for(&mut self, clause: &Node) -> HashMap<Arc<str>, Captured> {
         let mut around = HashMap::new();
-        for ident in equation.syntax().descendants().filter(|n| n.kind() == SyntaxKind::Ident) {
+        for ident in clause.descendants().filter(|n| n.kind() == SyntaxKind::Ident) {
             let name: Arc<str> = ident.text().into();
             if !self.environment.is_local(&name) || around.contains_key(&name) {
                 continue;
@@ -394,10 +500,19 @@ impl Interpreter {
     ) -> Eval<(Value, BTreeSet<Arc<str>>)> {
         let span = expr.span();
         let (traced, read) = self.traced(expr, own)?;
-        let mut results = self.engine.evaluate(&traced.graph, &[]).map_err(|e| run_failed(e, span))?;
+        let interrupt = self.interrupt.clone();
+        let go_on = || !interrupt.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed));
+        let results = self.engine.evaluate_traced(&traced, &[], &go_on);
+        let mut results = results.map_err(|e| run_failed(e, span))?;
         let dense =
             results.pop().ok_or_else(|| fault(codes::RUN_FAILED, span, "the equations have no result"))?;
-        Ok((value_of(dense), read))
+        let value = match value_of(dense) {
+            Value::Tensor(tensor) if traced.labels.iter().any(Option::is_some) => {
+                tensor.with_labels(traced.labels).into()
+            }
+            value => value,
+        };
+        Ok((value, read))
     }
 
     /// The graph of an expression, and the names of the variables that were read.
@@ -433,21 +548,14 @@ impl Interpreter {
     /// `Y?`: evaluates and prints.
     pub(super) fn run_query(&mut self, statement: &ast::QueryStmt) -> Eval<()> {
         let Some(target) = statement.target() else { return Ok(()) };
-        if let Expr::Call(call) = &target
-            && call.name().is_some_and(|name| self.is_unknown_function(name.as_str()))
-        {
-            return Err(not_available(target.span(), "a relation"));
+        if let Some(text) = self.query_relation(&target)? {
+            self.print(&format!("{text}\n"));
+            return Ok(());
         }
         let value = self.eval(&target)?;
         let text = format::named(target.text().trim(), &value);
         self.print(&format!("{text}\n"));
         Ok(())
-    }
-
-    fn is_unknown_function(&self, name: &str) -> bool {
-        self.environment.get(name).is_none()
-            && !self.builtins.contains_key(name)
-            && self.equations.program.function(name).is_none()
     }
 }
 

@@ -48,6 +48,7 @@ impl Interpreter {
                 let operand = not.operand().ok_or_else(|| incomplete(expr))?;
                 Ok(Value::Bool(!self.eval_condition(&operand)?))
             }
+            Expr::Call(call) if self.is_relation_read(call) => self.eval_relation(call),
             Expr::Call(call) => self.eval_call(call),
             Expr::Index(indexed) => self.eval_element(indexed),
             Expr::Field(field) => self.eval_field(field),
@@ -186,7 +187,8 @@ impl Interpreter {
         match expr {
             Expr::Index(indexed) => match indexed.base() {
                 Some(Expr::Name(name)) if self.is_indexable(name.name()) => {
-                    indexed.indices().any(|i| self.is_free(&i))
+                    let is_defined = self.environment.get(name.name()).is_none();
+                    indexed.indices().any(|i| self.is_free(&i) || is_defined && self.is_constant_name(&i))
                 }
                 _ => false,
             },
@@ -205,6 +207,11 @@ impl Interpreter {
             }
             _ => false,
         }
+    }
+
+    /// Whether a call reads a relation.
+    fn is_relation_read(&self, call: &ast::CallExpr) -> bool {
+        call.axes().is_none() && call.name().is_some_and(|name| self.equations.is_relation(name.as_str()))
     }
 
     /// Whether `name[i](…)` is a reduction, and not a call of an element of a list.
@@ -228,6 +235,14 @@ impl Interpreter {
             }
             IndexExpr::Slice(_) => false,
             IndexExpr::Expr(expr) => self.mentions_index(expr),
+        }
+    }
+
+    /// Whether a member of an index list is a named constant.
+    fn is_constant_name(&self, index: &IndexExpr) -> bool {
+        match index {
+            IndexExpr::Name(name) => matches!(self.environment.get(name.name()), Some(Value::Str(_))),
+            other => matches!(other, IndexExpr::Expr(Expr::String(_))),
         }
     }
 

@@ -35,6 +35,11 @@ pub fn nested(value: &Value) -> String {
 /// A named value as a query prints it: `Y = 1`.
 pub fn named(name: &str, value: &Value) -> String {
     let prefix = format!("{name} = ");
+    if let Value::Tensor(tensor) = value
+        && let Some(text) = super::tables::labelled(name, tensor)
+    {
+        return text;
+    }
     match value {
         Value::Tensor(tensor) => format!("{prefix}{}", tensor_text(tensor, prefix.chars().count())),
         Value::Number(n) => format!("{prefix}{}", element(*n)),

@@ -38,6 +38,7 @@ impl Interpreter {
                 // A file is written when its statement is reached.
                 Stmt::Equation(equation) if writes_file(equation) => Ok(()),
                 Stmt::Equation(equation) => self.define_equation(equation),
+                Stmt::Rule(rule) => self.define_rule(rule),
                 Stmt::Dim(dim) => self.define_dims(dim),
                 Stmt::Main(main) => match main.body() {
                     Some(body) => self.hoist(&body.stmts().collect::<Vec<_>>()),
@@ -50,6 +51,10 @@ impl Interpreter {
                 other => other?,
             }
         }
+        match self.hoist_facts(statements) {
+            Err(Interrupt::Fault(found)) => problems.extend(found),
+            other => other?,
+        }
         if problems.is_empty() { Ok(()) } else { Err(problems.into()) }
     }
 
@@ -59,7 +64,9 @@ impl Interpreter {
         for statement in statements {
             last = match statement {
                 Stmt::Equation(equation) if writes_file(equation) => self.run_statement(statement)?,
-                Stmt::Fn(_) | Stmt::Equation(_) | Stmt::Dim(_) => Value::Unit,
+                Stmt::Fn(_) | Stmt::Equation(_) | Stmt::Rule(_) | Stmt::Dim(_) | Stmt::Relation(_) => {
+                    Value::Unit
+                }
                 Stmt::Main(main) => match main.body() {
                     Some(body) => self.run_all(&body.stmts().collect::<Vec<_>>())?,
                     None => Value::Unit,
@@ -89,6 +96,7 @@ impl Interpreter {
     fn run_statement(&mut self, statement: &Stmt) -> Eval<Value> {
         match statement {
             Stmt::Expr(statement) => match statement.expr() {
+                Some(ast::Expr::Call(call)) if self.run_fact(&call)?.is_some() => return Ok(Value::Unit),
                 Some(expr) => return self.eval(&expr),
                 None => return Ok(Value::Unit),
             },
@@ -114,8 +122,11 @@ impl Interpreter {
                     return self.run_block(&body);
                 }
             }
-            Stmt::Rule(rule) => return Err(not_available(rule.span(), "a rule")),
-            Stmt::Relation(relation) => return Err(not_available(relation.span(), "a relation")),
+            Stmt::Rule(rule) => self.define_rule(rule)?,
+            Stmt::Relation(decl) => {
+                let message = "a relation is declared at the top level";
+                return Err(fault(codes::NOT_AVAILABLE, decl.span(), message));
+            }
             Stmt::Why(why) => return Err(not_available(why.span(), "`why`")),
             Stmt::Param(param) => return Err(not_available(param.span(), "`param`")),
             Stmt::Learn(learn) => return Err(not_available(learn.span(), "`learn`")),

@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use tl_sema::Labels;
 use tl_tensor::{DType, Tensor};
 
 use crate::engine::{Dense, permute};
@@ -20,6 +21,8 @@ struct View {
     stored: Tensor,
     axes: Vec<usize>,
     name: Option<Arc<str>>,
+    /// For each axis that is seen, the names of its positions, if it has any; empty if none has.
+    labels: Vec<Option<Labels>>,
     /// The elements in the order of the view, once somebody has asked for them.
     values: OnceLock<Arc<[f32]>>,
 }
@@ -50,7 +53,7 @@ impl TensorValue {
     /// A tensor as it is stored, slowest axis first.
     pub fn over(stored: Tensor, name: Option<Arc<str>>) -> TensorValue {
         let axes = (0..stored.shape().len()).collect();
-        TensorValue(Arc::new(View { stored, axes, name, values: OnceLock::new() }))
+        TensorValue(Arc::new(View { stored, axes, name, labels: Vec::new(), values: OnceLock::new() }))
     }
 
     /// The sizes of the axes as they are seen.
@@ -96,14 +99,29 @@ impl TensorValue {
     /// The same elements with the axes in reverse order: a view.
     #[must_use]
     pub fn transposed(&self) -> TensorValue {
-        let View { stored, axes, name, .. } = &*self.0;
+        let View { stored, axes, name, labels, .. } = &*self.0;
         let axes = axes.iter().rev().copied().collect();
+        let labels = labels.iter().rev().cloned().collect();
         TensorValue(Arc::new(View {
             stored: stored.clone(),
             axes,
             name: name.clone(),
+            labels,
             values: OnceLock::new(),
         }))
+    }
+
+    /// The same elements with names for the positions along its axes.
+    #[must_use]
+    pub fn with_labels(&self, labels: Vec<Option<Labels>>) -> TensorValue {
+        let View { stored, axes, name, values, .. } = &*self.0;
+        let (stored, axes, name, values) = (stored.clone(), axes.clone(), name.clone(), values.clone());
+        TensorValue(Arc::new(View { stored, axes, name, labels, values }))
+    }
+
+    /// The names of the positions along an axis.
+    pub fn labels(&self, axis: usize) -> Option<&Labels> {
+        self.0.labels.get(axis)?.as_ref()
     }
 
     /// The elements, decoded, in row-major order of the axes as they are seen. Computed once.

@@ -188,11 +188,13 @@ impl Variables<'_> {
 }
 
 /// Analyses one equation. What is wrong is added to `diagnostics`.
-/// `staged` are the index variables that are unrolled: they are numbers, no axes.
+/// `staged` are the index variables that are unrolled: they are numbers, no axes. `is_shared` says that other equations define elements
+/// of the same tensor, and so the sizes of its axes.
 pub(crate) fn analyse(
     equation: &Equation,
     declared: &HashSet<Arc<str>>,
     staged: &HashSet<Arc<str>>,
+    is_shared: bool,
     names: &dyn Names,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> EquationFacts {
@@ -217,6 +219,7 @@ pub(crate) fn analyse(
         staged: staged.clone(),
         summed: Vec::new(),
         guarded: HashSet::new(),
+        is_rule: equation.head == Head::Rule,
         sites: Vec::new(),
     };
     let conditions = walk.guard(&equation.guard);
@@ -234,7 +237,9 @@ pub(crate) fn analyse(
     }
     walk.check_guard(&conditions);
     walk.check_dots(equation);
-    walk.check_left(equation, &free, &left.found, declared);
+    if !is_shared {
+        walk.check_left(equation, &free, &left.found, declared);
+    }
     facts
 }
 
@@ -245,6 +250,8 @@ struct Walk<'a> {
     /// Indices that are unrolled: they are numbers, no axes.
     staged: HashSet<Arc<str>>,
     summed: Vec<Summed>,
+    /// Whether an index may occur once: in a rule, it says that there is one.
+    is_rule: bool,
     /// Indices that a guard mentions.
     guarded: HashSet<Arc<str>>,
     /// Where each index is reduced away: at products, reductions, calls.
@@ -271,7 +278,8 @@ impl Walk<'_> {
     fn expr(&mut self, expr: &Expr, around: &Around<'_>) -> Free {
         let inner = Around { outermost: false, ..around.clone() };
         match &expr.kind {
-            ExprKind::Number(_) | ExprKind::Str(_) | ExprKind::Bool(_) | ExprKind::Missing => Vec::new(),
+            ExprKind::Number(_) | ExprKind::Str(_) | ExprKind::Bool(_) => Vec::new(),
+            ExprKind::Facts(_) | ExprKind::Missing => Vec::new(),
             ExprKind::Unsupported(what) => {
                 self.diagnostics.push(not_in_equation(expr.span, what));
                 Vec::new()
@@ -392,8 +400,8 @@ impl Walk<'_> {
                     let inner = self.expr(inner, &around);
                     free.extend(inner.into_iter().map(|(name, o)| (name, at_term(o, around.term))));
                 }
-                IndexKind::Slice(from, to) => {
-                    for bound in from.iter().chain(to) {
+                IndexKind::Slice(from, to, step) => {
+                    for bound in from.iter().chain(to).chain(step) {
                         self.expr(bound, &Around { outermost: false, ..around.clone() });
                     }
                 }

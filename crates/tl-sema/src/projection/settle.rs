@@ -19,7 +19,7 @@ impl Walk<'_> {
             } else if let [once] = &occurrences[..] {
                 self.facts.sums.entry(once.term).or_default().push(Arc::clone(name));
                 self.sites.push((Arc::clone(name), once.term));
-                if !once.repeated && !self.guarded.contains(name) {
+                if !once.repeated && !self.is_rule && !self.guarded.contains(name) {
                     self.diagnostics.push(single_index(name, once.span));
                 }
             } else {
@@ -86,6 +86,7 @@ impl Walk<'_> {
                 || self.guarded.contains(name)
                 || self.staged.contains(name)
                 || self.facts.dotted.contains(name)
+                || selects(equation, name)
                 || declared.contains(name);
             if !bound && !open {
                 self.diagnostics.push(
@@ -106,7 +107,7 @@ impl Walk<'_> {
         let mut open = false;
         expr.walk(&mut |part| {
             open |= match &part.kind {
-                ExprKind::List(_) | ExprKind::Field(..) => true,
+                ExprKind::List(_) | ExprKind::Facts(_) | ExprKind::Field(..) => true,
                 ExprKind::Name(name) => !self.is_index(name),
                 ExprKind::Index(_, indices) => indices.iter().any(|i| {
                     matches!(i.kind, IndexKind::Slice(..))
@@ -117,4 +118,19 @@ impl Walk<'_> {
         });
         open
     }
+}
+
+/// Whether the index stands in the brackets of data that say where the left side writes: `y[at[e]]`.
+fn selects(equation: &Equation, name: &str) -> bool {
+    let mut found = false;
+    for index in equation.indices.iter().flatten() {
+        index.each_part(&mut |part| {
+            part.walk(&mut |inner| {
+                if let ExprKind::Index(_, indices) = &inner.kind {
+                    found |= indices.iter().any(|i| matches!(&i.kind, IndexKind::Name(n) if **n == *name));
+                }
+            });
+        });
+    }
+    found
 }

@@ -75,7 +75,10 @@ impl Tracer<'_> {
             cx.variables.insert(Arc::clone(name), Bound::Step(Coordinate { step: 0, known: false }));
         }
         let collected = self.evidence(cx, &equation.value, solver);
-        let guarded = equation.guard.iter().try_for_each(|guard| self.evidence(cx, guard, solver));
+        let mut beside: Vec<&crate::program::Expr> = equation.guard.iter().collect();
+        // Data that say where the left side writes.
+        equation.indices.iter().flatten().for_each(|index| index.each_part(&mut |part| beside.push(part)));
+        let guarded = beside.into_iter().try_for_each(|part| self.evidence(cx, part, solver));
         for name in &unrolled {
             cx.variables.remove(name);
         }
@@ -204,6 +207,12 @@ impl Tracer<'_> {
             Value::Tensor(ref t) => self.graph.as_constant(t.node).map_or(value.clone(), Value::Number),
             other => other,
         };
+        if let Value::List(items) = &value
+            && items.iter().all(|item| matches!(item, Value::Str(_)))
+        {
+            let origin = Origin { span: dim.span, what: format!("`dim {name}`") };
+            return Ok(Some((Extent::Static(items.len()), origin)));
+        }
         let extent = match value.number() {
             Some(n) if n.fract() == 0.0 && (0.0..=1e15).contains(&n) => Extent::Static(n as usize),
             Some(n) => {

@@ -55,6 +55,17 @@ impl Tracer<'_> {
         for (name, (extent, origin)) in self.homes_of(frame) {
             solver.plain(name, extent, origin);
         }
+        for class in block.constants.classes() {
+            let what = "the constants of this domain".to_owned();
+            if let Some((size, span)) = block.constants.size(class) {
+                solver.plain(class, Extent::Static(size), Origin { span, what });
+            } else if let Some((largest, span)) = block.constants.largest(class) {
+                let (terms, origin) = (Vec::new(), Origin { span, what });
+                let fact =
+                    Affine { terms, offset: largest as i64, divisor: 1, extent: Extent::Unknown, origin };
+                deferred.push(Deferred::Written(class, fact));
+            }
+        }
         for unit in 0..block.units.len() {
             let mut cx = Cx {
                 frame: Rc::clone(frame),

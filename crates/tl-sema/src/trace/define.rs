@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tl_ir::{AxisId, NodeId, Op, Reduction, Scalar};
 use tl_syntax::{Diagnostic, Span, codes};
 
-use crate::program::{Equation, Projection};
+use crate::program::{Equation, Expr, ExprKind, Factor, Projection};
 
 use super::frame::{Bound, Cx, Frame, Slot};
 use super::value::{Coordinate, Tensor};
@@ -33,6 +33,9 @@ impl Tracer<'_> {
             }
             None => {}
         }
+        if frame.block.domains.fixpoint(name).is_some() {
+            return self.fixpoint(frame, name, span);
+        }
         self.define_earlier(frame, name, steps, span)?;
         frame.memo.borrow_mut().insert(place.clone(), Slot::Begun);
         self.steps += 1;
@@ -47,7 +50,7 @@ impl Tracer<'_> {
         tensor
     }
 
-    fn define_now(
+    pub(super) fn define_now(
         &mut self,
         frame: &Rc<Frame>,
         name: &Arc<str>,
@@ -68,6 +71,9 @@ impl Tracer<'_> {
             return Ok(Tensor { node, axes: Vec::new() });
         }
         let recursive = frame.block.domains.cycle(name).is_some();
+        if let Some(step) = steps.first().filter(|_| recursive && self.never_begins(frame, name)) {
+            return self.fail(no_base(frame, name, *step, span));
+        }
         if recursive && found.iter().any(|m| self.left_delay(frame, m.unit).is_some()) {
             return self.define_ahead(frame, name, steps, &found, span);
         }
@@ -82,6 +88,15 @@ impl Tracer<'_> {
         self.add_up(frame, values, span)
     }
 
+    /// Whether a recursion is 0 everywhere because nothing but its own elements enters it.
+    fn never_begins(&self, frame: &Frame, name: &Arc<str>) -> bool {
+        let block = &frame.block;
+        let cycle = block.domains.cycle(name);
+        let in_cycle = |tensor: &str| block.domains.cycle(tensor) == cycle;
+        let mut equations = block.units.iter().filter(|unit| in_cycle(&unit.target.text));
+        equations.all(|unit| !unit.is_virtual && vanishes(&unit.value, &in_cycle))
+    }
+
     /// Equations with the same left side add up, or are projected as their operator says.
     pub(super) fn add_up(
         &mut self,
@@ -90,11 +105,19 @@ impl Tracer<'_> {
         span: Span,
     ) -> Res<Tensor> {
         let block = Rc::clone(&frame.block);
-        let mut values = values.into_iter();
-        let Some((first_unit, mut total)) = values.next() else { return Err(Failed) };
-        for (unit, value) in values {
+        // A plain `=` beside `max=` is one more element to project.
+        let projection = |unit: usize| {
+            let equation = &block.units[unit];
+            let others = values.iter().map(|(unit, _)| &block.units[*unit]);
+            let explicit = others.filter(|_| equation.is_plain).find(|e| e.explicit);
+            explicit.map_or(equation.projection, |e| e.projection)
+        };
+        let projections: Vec<Projection> = values.iter().map(|&(unit, _)| projection(unit)).collect();
+        let mut values = values.into_iter().zip(projections);
+        let Some(((first_unit, mut total), first_projection)) = values.next() else { return Err(Failed) };
+        for ((unit, value), next_projection) in values {
             let (first, next): (&Equation, &Equation) = (&block.units[first_unit], &block.units[unit]);
-            if first.projection != next.projection || value.axes.len() != total.axes.len() {
+            if first_projection != next_projection || value.axes.len() != total.axes.len() {
                 return self.fail(
                     Diagnostic::error(
                         codes::DEFINED_TWICE,
@@ -105,7 +128,7 @@ impl Tracer<'_> {
                     .help("equations of one tensor add up; all of them have one operator and one number of indices"),
                 );
             }
-            let scalar = match first.projection {
+            let scalar = match first_projection {
                 Projection::Reduce(Reduction::Max) => Scalar::Max,
                 Projection::Reduce(Reduction::Min) => Scalar::Min,
                 Projection::Any => Scalar::Or,
@@ -261,6 +284,19 @@ impl Tracer<'_> {
             tensor.node = self.reduce(equation.projection, tensor.node, &axes?, equation.span)?;
         }
         Ok(tensor)
+    }
+}
+
+/// Whether an expression is 0 where the elements of a cycle are.
+fn vanishes(expr: &Expr, in_cycle: &dyn Fn(&str) -> bool) -> bool {
+    let of = |part: &Expr| vanishes(part, in_cycle);
+    match &expr.kind {
+        ExprKind::Name(name) => in_cycle(name),
+        ExprKind::Index(base, _) | ExprKind::Paren(base) => of(base),
+        ExprKind::Join(factors) => factors.iter().any(of),
+        ExprKind::Product(factors) => factors.iter().any(|(factor, e)| *factor == Factor::Times && of(e)),
+        ExprKind::Sum(terms) => terms.iter().all(|(_, term)| of(term)),
+        _ => false,
     }
 }
 

@@ -90,7 +90,12 @@ impl Tracer<'_> {
     }
 
     /// The axes that a tensor will have, from what is known of their classes.
-    fn expected_axes(&mut self, frame: &Rc<Frame>, name: &Arc<str>, span: Span) -> Res<Vec<AxisId>> {
+    pub(super) fn expected_axes(
+        &mut self,
+        frame: &Rc<Frame>,
+        name: &Arc<str>,
+        span: Span,
+    ) -> Res<Vec<AxisId>> {
         let block = Rc::clone(&frame.block);
         let Some(units) = block.tensors.get(name) else { return Err(Failed) };
         let indices = block.units[units[0]].indices.as_deref().unwrap_or_default();

@@ -29,6 +29,7 @@ mod define;
 mod delay;
 mod eval;
 mod evidence;
+mod fixpoint;
 mod frame;
 mod place;
 mod project;
@@ -49,8 +50,9 @@ use std::sync::atomic::Ordering;
 use tl_ir::{AxisId, Extent, Graph, NodeId};
 use tl_syntax::{Diagnostic, Span, codes};
 
-use crate::argument::{Argument, InputSlot, Limits, Scope, Traced};
+use crate::argument::{Argument, InputSlot, Limits, Loop, Scope, Traced};
 use crate::block::Block;
+use crate::constants::Labels;
 use crate::domains::Class;
 use crate::program::{Function, Program, Projection};
 use crate::suggest::did_you_mean;
@@ -108,6 +110,10 @@ pub(crate) struct Tracer<'a> {
     unfinished: usize,
     steps: usize,
     pending: Vec<Pending>,
+    /// Recursions to a fixpoint that are complete, and the inputs of those that are not.
+    loops: Vec<Loop>,
+    open_loops: Vec<NodeId>,
+    labels: Vec<Option<Labels>>,
     /// Values of script variables that have been made into nodes.
     outer: HashMap<Arc<str>, Value>,
 }
@@ -162,6 +168,9 @@ impl<'a> Tracer<'a> {
             unfinished: 0,
             steps: 0,
             pending: Vec::new(),
+            loops: Vec::new(),
+            open_loops: Vec::new(),
+            labels: Vec::new(),
             outer: HashMap::new(),
         }
     }
@@ -297,7 +306,17 @@ impl<'a> Tracer<'a> {
         Err(Failed)
     }
 
-    fn finish(self, traced: Res<()>) -> Result<Traced, Vec<Diagnostic>> {
+    fn finish(mut self, traced: Res<()>) -> Result<Traced, Vec<Diagnostic>> {
+        if let (Some(_), [first, ..]) = (self.rows, &self.loops[..]) {
+            self.diagnostics.push(
+                Diagnostic::error(
+                    codes::NO_BOUND,
+                    first.span,
+                    "a recursion to a fixpoint can't be part of a stream",
+                )
+                .help("give it an index of its own: `x[n + 1] = f(x[n])`"),
+            );
+        }
         let mut diagnostics = distinct(self.diagnostics);
         if traced.is_err() && !diagnostics.iter().any(Diagnostic::is_error) {
             // What can't be read has been reported by whoever read it.
@@ -307,9 +326,13 @@ impl<'a> Tracer<'a> {
             ));
         }
         match traced {
-            Ok(()) if !diagnostics.iter().any(Diagnostic::is_error) => {
-                Ok(Traced { graph: self.graph, inputs: self.inputs, warnings: diagnostics })
-            }
+            Ok(()) if !diagnostics.iter().any(Diagnostic::is_error) => Ok(Traced {
+                graph: self.graph,
+                inputs: self.inputs,
+                loops: self.loops,
+                labels: self.labels,
+                warnings: diagnostics,
+            }),
             _ => Err(diagnostics),
         }
     }

@@ -6,23 +6,25 @@
 //! a number, a variable   the value at one position, 0 elsewhere
 //! `x / 2`                blocks of positions, projected as the equation's operator says
 //! `(g r c)`              Merge
-//! a tensor `dst[e]`      scatter: elements that meet add up
+//! a tensor `dst[e]`      scatter: elements that meet are projected as the operator says
 //! ```
+//!
+//! Elsewhere stands what the operator leaves as it is: 0, or −∞ for `max=` and ∞ for `min=`.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tl_ir::{AxisId, Extent, NodeId, Op, Scalar};
+use tl_ir::{AxisId, Extent, NodeId, Op, Reduction, Scalar};
 use tl_syntax::{Diagnostic, Span, codes};
 
-use crate::program::{Equation, Index, IndexKind};
+use crate::program::{Equation, Index, IndexKind, Projection};
 
 use super::frame::{Bound, Cx};
 use super::value::{Coordinate, Tensor};
 use super::{Res, Tracer, is_sum};
 
 impl Tracer<'_> {
-    /// Elements of the left side that the guard excludes are 0, or −∞ where the block says so ([`Block::excluded`]). A clause that mentions an
+    /// Elements of the left side that the guard excludes do not take part: they are 0, or −∞ where the block says so ([`Block::excluded`]). A clause that mentions an
     /// index that was reduced away has done its work, and so has one that a softmax has seen.
     ///
     /// [`Block::excluded`]: crate::block::Block::excluded
@@ -50,6 +52,7 @@ impl Tracer<'_> {
                 _ => false,
             };
             if !done && !clause.axes.iter().any(|axis| gone.contains(axis)) {
+                let excluded = if excluded == 0.0 { elsewhere(equation) } else { excluded };
                 node = self.graph.select(clause.node, node, excluded, equation.span);
             }
         }
@@ -151,7 +154,7 @@ impl Tracer<'_> {
                 let other = self.hidden_axis(&format!("{name}'{position}"), extent);
                 let (a, b) = (self.graph.iota(axis, span), self.graph.iota(other, span));
                 let same = self.graph.map(Scalar::Eq, &[a, b], span);
-                Ok((self.graph.select(same, node, 0.0, span), other))
+                Ok((self.graph.select(same, node, elsewhere(equation), span), other))
             }
             IndexKind::Name(_) => match self.coordinate(cx, index)? {
                 Some(step) => self.place_constant(cx, equation, node, position, step, span),
@@ -180,7 +183,13 @@ impl Tracer<'_> {
                         }
                         let into = self.left_axis(cx, equation, position, span)?;
                         let op = Op::Place { axis, into, stride: linear.terms[0].1, offset: linear.offset };
-                        Ok((self.graph.add(op, vec![node], None, span), into))
+                        let placed = self.graph.add(op.clone(), vec![node], None, span);
+                        if elsewhere(equation) == 0.0 {
+                            return Ok((placed, into));
+                        }
+                        let ones = self.ones(axis, span);
+                        let here = self.graph.add(op, vec![ones], None, span);
+                        Ok((self.graph.select(here, placed, elsewhere(equation), span), into))
                     }
                     Some(linear) if linear.terms.len() == 1 && linear.terms[0].1 == 1 => {
                         let axis = self.axis_of(cx, &linear.terms[0].0, span)?;
@@ -225,7 +234,7 @@ impl Tracer<'_> {
         };
         let iota = self.graph.iota(axis, span);
         let here = self.graph.map(Scalar::Eq, &[iota, at], span);
-        Ok((self.graph.select(here, node, 0.0, span), axis))
+        Ok((self.graph.select(here, node, elsewhere(equation), span), axis))
     }
 
     /// `y[p + 1] = x[p]` along the stream: the value of the row before.
@@ -287,7 +296,7 @@ impl Tracer<'_> {
         Ok((reduced?, into))
     }
 
-    /// `y[at[e]] = x[e]`: each element goes to the position that is computed for it; those that meet add up.
+    /// `y[at[e]] = x[e]`: each element goes to the position that is computed for it; those that meet are projected.
     fn scatter(
         &mut self,
         cx: &mut Cx,
@@ -297,12 +306,6 @@ impl Tracer<'_> {
         at: NodeId,
         span: Span,
     ) -> Res<(NodeId, AxisId)> {
-        if !is_sum(equation.projection) {
-            return self.fail(
-                Diagnostic::error(codes::BAD_INDEX, span, "only sums can be placed at computed positions")
-                    .label(equation.target.span, "this equation has another operator"),
-            );
-        }
         let into = self.left_axis(cx, equation, position, span)?;
         let block = Rc::clone(&cx.frame.block);
         // Indices that stand on the left side by themselves stay.
@@ -320,10 +323,18 @@ impl Tracer<'_> {
         let iota = self.graph.iota(into, span);
         let here = self.graph.map(Scalar::Eq, &[iota, at], span);
         let node = gone.iter().fold(node, |node, &axis| self.with_axis(node, axis, span));
-        match gone.is_empty() {
-            true => Ok((self.graph.select(here, node, 0.0, span), into)),
-            false => Ok((self.graph.contract(&[node, here], &gone, span), into)),
+        if is_sum(equation.projection) && !gone.is_empty() {
+            return Ok((self.graph.contract(&[node, here], &gone, span), into));
         }
+        let before = self.guards.len();
+        let axes = self.graph.node(here).axes.clone();
+        self.guards.push(super::Clause { node: here, axes });
+        let reduced = match gone.is_empty() {
+            true => Ok(self.graph.select(here, node, elsewhere(equation), span)),
+            false => self.reduce(equation.projection, node, &gone, span),
+        };
+        self.guards.truncate(before);
+        Ok((reduced?, into))
     }
 
     /// The axis of a position of the left side that is written at computed places.
@@ -376,7 +387,12 @@ impl Tracer<'_> {
                             end.checked_add(coefficient.checked_mul(last)?.max(0))
                         },
                     ),
-                    _ => None,
+                    Some(_) => None,
+                    None => {
+                        let at = self.eval(&mut own, expr)?;
+                        let at = self.as_node(at, index.span)?;
+                        self.largest_element(at).map(|largest| largest + 1)
+                    }
                 },
                 _ => None,
             };
@@ -388,6 +404,23 @@ impl Tracer<'_> {
         Ok(usize::try_from(end).ok().map(Extent::Static))
     }
 
+    /// The largest element of data that is there while tracing, as a position.
+    fn largest_element(&self, node: NodeId) -> Option<i64> {
+        let found = self.graph.node(node);
+        let largest = match &found.op {
+            Op::Relabel(_) | Op::Map(Scalar::Round | Scalar::Floor) => {
+                return self.largest_element(found.inputs[0]);
+            }
+            Op::Literal(id) => self.graph.literal_values(*id).iter().copied().fold(-1.0, f32::max),
+            Op::Weight(id) => {
+                let tensor = self.graph.weight_info(*id).tensor.as_ref()?;
+                tensor.to_f32().iter().copied().fold(-1.0, f32::max)
+            }
+            _ => return None,
+        };
+        (largest < 1e9).then_some(largest as i64)
+    }
+
     #[cold]
     fn unplaceable<T>(&mut self, index: &Index) -> Res<T> {
         self.fail(
@@ -395,5 +428,14 @@ impl Tracer<'_> {
                 "a left side has indices, `2 * j + 1` with a positive factor, numbers, and groups `(a b)`",
             ),
         )
+    }
+}
+
+/// What stands at elements that an equation does not define.
+fn elsewhere(equation: &Equation) -> f64 {
+    match equation.projection {
+        Projection::Reduce(Reduction::Max) => f64::NEG_INFINITY,
+        Projection::Reduce(Reduction::Min) => f64::INFINITY,
+        _ => 0.0,
     }
 }

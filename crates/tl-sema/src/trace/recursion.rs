@@ -132,7 +132,7 @@ impl Tracer<'_> {
         Ok(largest)
     }
 
-    fn empty_cx(&self, frame: &Rc<Frame>, unit: usize) -> Cx {
+    pub(super) fn empty_cx(&self, frame: &Rc<Frame>, unit: usize) -> Cx {
         Cx { frame: Rc::clone(frame), unit, variables: Default::default(), rows: Vec::new(), early: false }
     }
 

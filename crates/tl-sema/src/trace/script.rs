@@ -4,12 +4,15 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tl_syntax::{Diagnostic, ast};
+use tl_syntax::{Diagnostic, Span, ast};
 
 use crate::argument::{Argument, Limits, Scope, Traced};
 use crate::block::Block;
-use crate::program::{Equation, ExprKind, Index, IndexKind, Name, Program};
+use crate::constants::Labels;
+use crate::program::*;
+use crate::projection::Names;
 use crate::reader::Reader;
+use crate::relations;
 
 use super::frame::Frame;
 use super::{Res, Tracer, with_large};
@@ -30,7 +33,12 @@ pub fn trace_expr(
     let mut own = Program::new();
     own.next_expr = definitions.program.next_expr;
     let mut reader = Reader::new(&mut own);
-    let value = reader.expr(expr);
+    let mut value = reader.expr(expr);
+    if let ExprKind::Call(name, _) = &value.kind
+        && definitions.defines(&name.text)
+    {
+        relations::resolve_call(&mut value, &Defined { program, definitions });
+    }
     let errors: Vec<Diagnostic> = std::mem::take(&mut reader.diagnostics);
     if errors.iter().any(Diagnostic::is_error) {
         return Err(errors);
@@ -46,6 +54,30 @@ pub fn trace_expr(
         let traced = tracer.script(block);
         tracer.finish(traced)
     })
+}
+
+/// The tensors of a script as names.
+struct Defined<'a> {
+    program: &'a Program,
+    definitions: &'a Definitions,
+}
+
+impl Names for Defined<'_> {
+    fn is_variable(&self, _: &str) -> bool {
+        false
+    }
+
+    fn is_tensor(&self, name: &str) -> bool {
+        self.definitions.defines(name)
+    }
+
+    fn function(&self, name: &str) -> Option<Arc<Function>> {
+        self.program.function(name).cloned()
+    }
+
+    fn all(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The variables that the equations may mean, taken from a scope once.
@@ -104,6 +136,43 @@ impl Definitions {
         diagnostics
     }
 
+    /// Adds a rule.
+    pub fn add_rule(&mut self, rule: &ast::Rule) -> Vec<Diagnostic> {
+        let mut reader = Reader::new(&mut self.program);
+        let read = reader.rule(rule);
+        let diagnostics = std::mem::take(&mut reader.diagnostics);
+        self.block.equations.extend(read);
+        diagnostics
+    }
+
+    /// Declares a relation; `columns` are the names of its domains.
+    pub fn add_schema(&mut self, name: &str, span: Span, columns: &[Arc<str>]) {
+        let column = |text: &Arc<str>| Name { text: Arc::clone(text), span };
+        let columns = columns.iter().map(column).collect();
+        self.block.schemas.push((Name { text: name.into(), span }, columns));
+    }
+
+    /// Adds the facts of a relation, each with as many constants as it has columns.
+    pub fn add_facts(&mut self, name: &str, span: Span, arity: usize, rows: Vec<Fact>) {
+        // No program can write an index with a space.
+        let index = |column: usize| Index {
+            kind: IndexKind::Name(format!("column {column}").into()),
+            dotted: false,
+            span,
+        };
+        self.program.next_expr += 1;
+        let id = ExprId(self.program.next_expr);
+        let value = Expr { id, kind: ExprKind::Facts(Arc::new(Facts { arity, rows })), span };
+        let target = Name { text: name.into(), span };
+        self.block.equations.push(Equation {
+            indices: Some((0..arity).map(index).collect()),
+            projection: Projection::Any,
+            is_plain: false,
+            head: Head::Rule,
+            ..crate::block::unit("", &target, &value)
+        });
+    }
+
     /// Adds a `dim` declaration; it replaces an earlier one of the same name.
     pub fn add_dims(&mut self, decl: &ast::DimDecl) -> Vec<Diagnostic> {
         let mut reader = Reader::new(&mut self.program);
@@ -156,6 +225,20 @@ fn kept_indices(
     (!kept.is_empty()).then_some(kept)
 }
 
+/// The names of the positions along the axes of a unit's value.
+fn labels_of(block: &Block, unit: usize, rank: usize) -> Vec<Option<Labels>> {
+    let equation = &block.units[unit];
+    let class = |position: usize| match (&equation.indices, &equation.value.unparenthesized().kind) {
+        (Some(indices), _) => match &indices.get(position)?.kind {
+            IndexKind::Name(name) => block.domains.variable(unit, name, true),
+            _ => None,
+        },
+        (None, ExprKind::Name(tensor)) => block.domains.position(tensor, position),
+        _ => None,
+    };
+    (0..rank).map(|position| block.constants.labels(class(position)?)).collect()
+}
+
 impl Tracer<'_> {
     /// Traces the last unit of a script's block.
     fn script(&mut self, block: Rc<Block>) -> Res<()> {
@@ -166,6 +249,7 @@ impl Tracer<'_> {
         let tensor = self.equation(&frame, last, &[])?;
         self.close_pending()?;
         let result = self.materialize(tensor, unit.span);
+        self.labels = labels_of(&block, last, result.axes.len());
         self.graph.output("value", result.node, result.axes);
         Ok(())
     }

@@ -6,7 +6,7 @@
 //! a variable, `0`      Index at a constant
 //! a tensor `tok[p]`    Gather
 //! `(g r c)`            Split
-//! `a:b`                Index into a new open axis
+//! `a:b:step`           Index into a new open axis
 //! `_`                  summed
 //! ```
 
@@ -33,8 +33,8 @@ pub(super) enum Slot {
     Gather(Tensor),
     /// It becomes these axes, slowest first.
     Split(Vec<AxisId>),
-    /// It is read from one position to before another, as an open axis.
-    Slice(AxisId, i64),
+    /// It is read from one position on, at a distance, as an open axis.
+    Slice(AxisId, i64, i64),
     /// It is summed away.
     Sum,
 }
@@ -85,7 +85,12 @@ impl Tracer<'_> {
                     names.iter().map(|name| self.axis_of(cx, &name.text, name.span)).collect();
                 Ok(Slot::Split(axes?))
             }
-            IndexKind::Slice(from, to) => self.slice(cx, from.as_deref(), to.as_deref(), extent, index.span),
+            IndexKind::Slice(from, to, step) => {
+                let bounds = [from.as_deref(), to.as_deref(), step.as_deref()];
+                let (from, step, length) = self.slice(cx, bounds, extent, index.span)?;
+                let name = format!("{from}:{length}:{step}");
+                Ok(Slot::Slice(self.hidden_axis(&name, Extent::Static(length)), from, step))
+            }
         }
     }
 
@@ -119,14 +124,14 @@ impl Tracer<'_> {
         }
     }
 
+    /// First position, distance and number of the positions that `[from, to, step]` says, negative ones from the end.
     fn slice(
         &mut self,
         cx: &mut Cx,
-        from: Option<&Expr>,
-        to: Option<&Expr>,
+        [from, to, step]: [Option<&Expr>; 3],
         extent: Extent,
         span: Span,
-    ) -> Res<Slot> {
+    ) -> Res<(i64, i64, usize)> {
         let mut bound = |tracer: &mut Self, expr: Option<&Expr>| -> Res<Option<i64>> {
             let Some(expr) = expr else { return Ok(None) };
             match tracer.linear(cx, expr)?.and_then(|l: Linear| l.as_constant()) {
@@ -141,7 +146,13 @@ impl Tracer<'_> {
                 ),
             }
         };
-        let (from, to) = (bound(self, from)?, bound(self, to)?);
+        let (from, to, step) = (bound(self, from)?, bound(self, to)?, bound(self, step)?.unwrap_or(1));
+        if step < 1 {
+            return self.fail(
+                Diagnostic::error(codes::BAD_INDEX, span, "the step of a slice is at least 1")
+                    .help("the other way round: `y[i] = x[n - 1 - i]`"),
+            );
+        }
         let Extent::Static(size) = extent else {
             return self.fail(Diagnostic::error(
                 codes::BAD_INDEX,
@@ -151,9 +162,8 @@ impl Tracer<'_> {
         };
         let clamp = |n: i64| if n < 0 { (n + size as i64).max(0) } else { n.min(size as i64) };
         let (from, to) = (clamp(from.unwrap_or(0)), clamp(to.unwrap_or(size as i64)));
-        let length = (to - from).max(0) as usize;
-        let axis = self.hidden_axis(&format!("{from}:{to}"), Extent::Static(length));
-        Ok(Slot::Slice(axis, from))
+        let length = (to - from).max(0) as u64;
+        Ok((from, step, length.div_ceil(step as u64) as usize))
     }
 
     /// Turns the axes of a node into what the slots say.
@@ -221,7 +231,7 @@ impl Tracer<'_> {
     /// Whether an axis results from a slot.
     fn gives(&self, slot: &Slot, axis: AxisId) -> bool {
         match slot {
-            Slot::Axis(target) | Slot::Slice(target, _) => *target == axis,
+            Slot::Axis(target) | Slot::Slice(target, ..) => *target == axis,
             Slot::Affine(map) => map.terms.iter().any(|&(term, _)| term == axis),
             Slot::Gather(index) => self.graph.node(index.node).axes.contains(&axis),
             Slot::Split(into) => into.contains(&axis),
@@ -255,10 +265,10 @@ impl Tracer<'_> {
                 Slot::Split(into) => {
                     self.graph.add(Op::Split { axis, into: into.clone() }, vec![node], None, span)
                 }
-                Slot::Slice(into, from) => {
+                Slot::Slice(into, from, step) => {
                     open.push(*into);
                     let node = self.with_axis(node, axis, span);
-                    self.graph.index(node, axis, AffineMap::of(*into, 1, *from), span)
+                    self.graph.index(node, axis, AffineMap::of(*into, *step, *from), span)
                 }
                 Slot::Sum => self.reduce(Projection::Reduce(Reduction::Sum), node, &[axis], span)?,
             };
