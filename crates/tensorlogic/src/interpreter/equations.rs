@@ -20,7 +20,7 @@ use tl_syntax::{Diagnostic, Node, SourceMap, Span, SyntaxKind, codes};
 use super::Interpreter;
 use super::arithmetic::{run_failed, value_of};
 use super::environment::Environment;
-use super::fault::{Eval, Interrupt, fault, not_available};
+use super::fault::{Eval, Interrupt, fault};
 use super::format;
 use super::function::Function;
 use super::relations::Relation;
@@ -300,10 +300,19 @@ impl Equations {
                     let behind =
                         self.written.iter().filter(|w| w.name == name).map(|w| w.clause.syntax().clone());
                     pending.extend(behind.chain(self.scripted.get(&name).map(|e| e.syntax().clone())));
+                    found.extend(self.sharing_domains(&name));
                 }
             }
         }
         found
+    }
+
+    /// The relations that are declared over a domain that a relation has, too.
+    fn sharing_domains(&self, name: &str) -> Vec<Arc<str>> {
+        let columns_of = |relation: &Relation| relation.columns.clone().unwrap_or_default();
+        let own = self.relations.iter().find(|r| *r.name == *name).map(columns_of).unwrap_or_default();
+        let shares = |relation: &&Relation| columns_of(relation).iter().any(|column| own.contains(column));
+        self.relations.iter().filter(shares).map(|r| Arc::clone(&r.name)).collect()
     }
 
     /// The equations that define some of the names.

@@ -131,6 +131,8 @@ impl Walk<'_> {
             return (BoundAxes::Bare, free);
         } else if dots.is_empty() && axes.len() == wanted {
             axes
+        } else if dots.is_empty() && axes.iter().filter(|a| !around.kept.contains(a)).count() == wanted {
+            axes.into_iter().filter(|a| !around.kept.contains(a)).collect()
         } else {
             self.diagnostics.push(missing_dot(value, wanted, &axes, &dots, function));
             axes.into_iter().cycle().take(wanted).collect()
@@ -194,7 +196,15 @@ impl Walk<'_> {
         }
         let bare = bound.values().any(|axis| *axis == ResultAxis::Bare);
         let mut result = Vec::new();
+        let mut fresh = self.fresh_on_the_left(function, bound, free, around).into_iter();
         for axis in &function.result_axes {
+            let outside = bound.get(&axis.text).filter(|outside| **outside != ResultAxis::Bare);
+            if outside.is_none()
+                && let Some(index) = fresh.next()
+            {
+                result.push(ResultAxis::Index(index));
+                continue;
+            }
             result.push(match bound.get(&axis.text) {
                 Some(outside) => outside.clone(),
                 None if bare || free.is_empty() && bound.is_empty() => ResultAxis::Bare,
@@ -217,5 +227,32 @@ impl Walk<'_> {
             });
         }
         result
+    }
+
+    /// The indices of the left side that only the result can have, if they are as many as the axes that it has besides those of its
+    /// arguments' indices.
+    fn fresh_on_the_left(
+        &self,
+        function: &Function,
+        bound: &HashMap<Arc<str>, ResultAxis>,
+        free: &Free,
+        around: &Around<'_>,
+    ) -> Vec<Arc<str>> {
+        let is_bound =
+            |name: &Arc<str>| bound.values().any(|axis| *axis == ResultAxis::Index(Arc::clone(name)));
+        let is_free = |name: &Arc<str>| free.iter().any(|(index, _)| index == name);
+        let is_fresh = |name: &&Arc<str>| !is_bound(name) && !is_free(name) && !self.staged.contains(*name);
+        let fresh: Vec<Arc<str>> = self.facts.left.iter().filter(is_fresh).cloned().collect();
+        let is_open = |axis: &&Name| !matches!(bound.get(&axis.text), Some(ResultAxis::Index(_)));
+        let open = function.result_axes.iter().filter(is_open).count();
+        let has_indices = !free.is_empty() || bound.values().any(|axis| *axis != ResultAxis::Bare);
+        let fits = around.outermost && has_indices && fresh.len() == open;
+        // An index of the same name on both sides says so itself.
+        let named = function
+            .result_axes
+            .iter()
+            .filter(is_open)
+            .any(|axis| self.is_index(&axis.text) && bound.is_empty());
+        if fits && !named { fresh } else { Vec::new() }
     }
 }

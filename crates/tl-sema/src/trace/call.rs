@@ -225,16 +225,17 @@ impl Tracer<'_> {
             let axis = self.axis_of(cx, index, span)?;
             let class = frame.block.domains.declared(&name.text).ok_or(Failed)?;
             let home = frame.home(class).map(|(home, _)| home);
-            let target = match home {
-                Some(home) if home != axis => {
-                    self.bind_argument(frame, class, axis, name, span)?;
-                    home
+            self.bind_argument(frame, class, axis, name, span)?;
+            let extent = self.graph.extent(axis);
+            let target = match (home, frame.declared_axis(&name.text)) {
+                (Some(home), _) if extent.is_stream() => home,
+                (_, Some(own)) => own,
+                _ if frame.is_of_another(axis, &name.text) => {
+                    self.local_axis(frame, class, &name.text, extent)
                 }
-                _ => {
-                    self.bind_argument(frame, class, axis, name, span)?;
-                    axis
-                }
+                _ => axis,
             };
+            frame.set_declared_axis(&name.text, target);
             node = self.rename(node, &[axis], &[target], span);
             axes.push(target);
         }
@@ -281,7 +282,10 @@ impl Tracer<'_> {
                 _ => self.local_axis(frame, class, &name.text, extent),
             };
             self.bind_argument(frame, class, own, name, span)?;
-            axes.push(frame.home(class).map_or(own, |(home, _)| home));
+            let home = frame.home(class).map(|(home, _)| home).filter(|_| extent.is_stream());
+            let own = home.or(frame.declared_axis(&name.text)).unwrap_or(own);
+            frame.set_declared_axis(&name.text, own);
+            axes.push(own);
         }
         let hidden = self.mapped_axes(first);
         let (from, to) = (tensor.axes.clone(), [hidden, axes.clone()].concat());

@@ -37,6 +37,8 @@ pub(crate) struct Frame {
     /// The guards of the place where the function was called.
     pub guards: Vec<Clause>,
     params: RefCell<HashMap<Arc<str>, Value>>,
+    /// The axis of each name that a parameter declares: two names of one class, as of a square matrix, are two axes.
+    declared: RefCell<HashMap<Arc<str>, AxisId>>,
     /// The axis that a class has from outside: a parameter's, or the stream's own.
     homes: RefCell<HashMap<Class, (AxisId, Origin)>>,
     /// Classes that range over the stream.
@@ -94,6 +96,7 @@ impl Frame {
             salt,
             guards,
             params: RefCell::default(),
+            declared: RefCell::default(),
             homes: RefCell::default(),
             streams: RefCell::default(),
             lets: RefCell::default(),
@@ -109,6 +112,20 @@ impl Frame {
 
     pub fn set_param(&self, name: &Arc<str>, value: Value) {
         self.params.borrow_mut().insert(Arc::clone(name), value);
+    }
+
+    /// The axis of a name that a parameter declares.
+    pub fn declared_axis(&self, name: &str) -> Option<AxisId> {
+        self.declared.borrow().get(name).copied()
+    }
+
+    /// Whether an axis belongs to another declared name.
+    pub fn is_of_another(&self, axis: AxisId, name: &str) -> bool {
+        self.declared.borrow().iter().any(|(other, &own)| own == axis && **other != *name)
+    }
+
+    pub fn set_declared_axis(&self, name: &Arc<str>, axis: AxisId) {
+        self.declared.borrow_mut().entry(Arc::clone(name)).or_insert(axis);
     }
 
     /// The axis that the class has from outside.

@@ -253,6 +253,7 @@ impl<'a> Tracer<'a> {
                 _ => self.local_axis(frame, class, &name.text, extent),
             };
             self.bind_home(frame, class, axis, name)?;
+            frame.set_declared_axis(&name.text, axis);
             axes.push(axis);
         }
         let node = match argument {
