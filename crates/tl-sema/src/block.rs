@@ -165,9 +165,14 @@ impl Block {
         self.staging = Staging::new(self, &is_index);
         for (number, unit) in self.units.iter().enumerate() {
             let staged = self.staging.variables(number);
+            let found = diagnostics.len();
             let is_shared = self.tensors.get(&unit.target.text).is_some_and(|units| units.len() > 1);
             let facts = projection::analyse(unit, &self.declared, staged, is_shared, names, &mut diagnostics);
-            diagnostics.extend(relations::check_safety(unit, &facts.variables));
+            // What is not known binds nothing: that has been said.
+            if !diagnostics[found..].iter().any(Diagnostic::is_error) {
+                diagnostics.extend(relations::check_safety(unit, &facts.variables));
+                diagnostics.extend(self.grows_without_end(unit, &|name| is_index(number, name)));
+            }
             self.facts.push(facts);
             if let Some(bound) = unit.bound.until.as_ref().or(unit.bound.steps.as_ref())
                 && self.domains.fixpoint(&unit.target.text).is_none()
@@ -176,6 +181,31 @@ impl Block {
             }
         }
         self.diagnostics = diagnostics;
+    }
+
+    /// A recursive rule that makes numbers, `Nat(n + 1) <- Nat(n)`, over a domain that nothing bounds.
+    fn grows_without_end(&self, unit: &Equation, is_index: &dyn Fn(&str) -> bool) -> Option<Diagnostic> {
+        let target = &unit.target.text;
+        if unit.head != Head::Rule || self.domains.cycle(target).is_none() {
+            return None;
+        }
+        let declared: Vec<_> =
+            self.dims.iter().filter_map(|(name, _)| self.domains.declared(&name.text)).collect();
+        let grows = |&(position, index): &(usize, &Index)| {
+            let IndexKind::Expr(expr) = &index.kind else { return false };
+            let mut varies = false;
+            expr.walk(&mut |part| varies |= matches!(&part.kind, ExprKind::Name(name) if is_index(name)));
+            let class = self.domains.position(target, position);
+            varies
+                && !class.is_some_and(|class| {
+                    self.domains.with_linked([class]).iter().any(|c| declared.contains(c))
+                })
+        };
+        let (_, index) = unit.indices.iter().flatten().enumerate().find(grows)?;
+        let found = Diagnostic::error(codes::NO_BOUND, index.span, format!("`{target}` grows without end"))
+            .here("the rule makes new numbers from its own")
+            .help("say how many there are: `dim n = 100`, for the index `n` of the rule");
+        Some(found)
     }
 
     /// Arguments such as `m.blk[l]` that are a part of a model's tree, because the parameter is used as one.

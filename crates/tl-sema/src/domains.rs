@@ -340,17 +340,19 @@ impl Domains {
             let mut candidates: Vec<Class> = places.filter_map(|(t, k)| self.position(t, k)).collect();
             candidates.sort_unstable();
             candidates.dedup();
-            let mut found: Vec<(Class, Vec<i64>)> = candidates
-                .into_iter()
-                .filter_map(|c| Some((c, self.distances(c, equations, &inner, is_index)?)))
-                .collect();
+            let of_class = |c| Some((c, self.distances(c, equations, &inner, is_index)?));
+            let (complete, partial): (Vec<_>, Vec<_>) =
+                candidates.into_iter().filter_map(of_class).partition(|(_, (_, complete))| *complete);
+            let mut found: Vec<(Class, Vec<i64>)> = complete.into_iter().map(|(c, (d, _))| (c, d)).collect();
             if let Some(one) = found.iter().position(|(_, distances)| orders(equations, &inner, &[distances]))
             {
                 // A family of linked classes is one order.
                 let family = self.with_linked([found[one].0]);
                 found.retain(|(class, _)| family.contains(class));
             }
-            let all: Vec<&Vec<i64>> = found.iter().map(|(_, distances)| distances).collect();
+            // A class with reads at unknown distances is no order by itself; as a stream, it may be one.
+            let along = partial.iter().map(|(_, (distances, _))| distances);
+            let all: Vec<&Vec<i64>> = found.iter().map(|(_, distances)| distances).chain(along).collect();
             if !orders(equations, &inner, &all) {
                 continue;
             }
@@ -364,24 +366,28 @@ impl Domains {
         }
     }
 
-    /// The distance along `class` of each read inside of a cycle from what is defined, if every one is constant, all point in one
-    /// direction and not all are 0.
+    /// The distance along `class` of each read inside of a cycle from what is defined, if all that are constant point in one direction
+    /// and not all are 0; and whether every one is constant. Those that are not count as 0.
     fn distances(
         &self,
         class: Class,
         equations: &[Equation],
         reads: &[&Read<'_>],
         is_index: &dyn Fn(usize, &str) -> bool,
-    ) -> Option<Vec<i64>> {
+    ) -> Option<(Vec<i64>, bool)> {
         let family = self.with_linked([class]);
         let at = |tensor: &Arc<str>, indices: &'_ [Index]| {
             (0..indices.len()).find(|&k| self.position(tensor, k).is_some_and(|c| family.contains(&c)))
         };
-        let mut distances = Vec::new();
+        let (mut distances, mut complete) = (Vec::new(), true);
         for read in reads {
             let equation = &equations[read.equation];
             let left = equation.indices.as_deref().unwrap_or_default();
-            let (k, t) = (at(&equation.target.text, left)?, at(read.tensor, read.indices)?);
+            let (Some(k), Some(t)) = (at(&equation.target.text, left), at(read.tensor, read.indices)) else {
+                complete = false;
+                distances.push(0);
+                continue;
+            };
             let index = |name: &str| is_index(read.equation, name);
             distances.push(match (offset_of(&left[k], &index), offset_of(&read.indices[t], &index)) {
                 (Some(defined), Some(read)) if defined.variable == read.variable => {
@@ -391,12 +397,15 @@ impl Domains {
                 (None, _) if is_constant(&left[k], &index) => BASE,
                 // Reading one fixed element, such as `x[0]`, is at no distance, and well-founded.
                 (_, None) if is_constant(&read.indices[t], &index) => BASE,
-                _ => return None,
+                _ => {
+                    complete = false;
+                    0
+                }
             });
         }
         let steps = || distances.iter().filter(|&&d| d != BASE);
         let one_way = steps().all(|&d| d <= 0) || steps().all(|&d| d >= 0);
-        (one_way && steps().any(|&d| d != 0)).then_some(distances)
+        (one_way && steps().any(|&d| d != 0)).then_some((distances, complete))
     }
 
     fn spread_staged(&mut self) {

@@ -81,9 +81,18 @@ impl Clause {
         }
     }
 
-    /// Whether it is written with parentheses: what it defines is a relation.
+    /// Whether it is a rule or has parentheses on the left, and no weights: what it defines is a relation.
     fn defines_relation(&self) -> bool {
-        matches!(self, Clause::Rule(_)) || matches!(self.left_side(), Some(Expr::Call(_)))
+        match self {
+            Clause::Rule(_) => true,
+            Clause::Equation(equation) => {
+                let is_true = matches!(
+                    equation.op(),
+                    Some(ProjectionOp::Assign | ProjectionOp::Add | ProjectionOp::Or)
+                );
+                is_true && matches!(equation.lhs(), Some(Expr::Call(_)))
+            }
+        }
     }
 }
 
@@ -602,7 +611,11 @@ fn argument(name: &str, value: &Value) -> Option<Argument> {
         }),
         Value::List(items) => match super::convert::to_tensor(value) {
             Ok(tensor) => return argument(name, &tensor.into()),
-            Err(_) => Argument::List(items.iter().map(|item| argument(name, item)).collect::<Option<_>>()?),
+            Err(_) => {
+                // The graph knows a tensor by its name, so each has its own.
+                let item = |(i, item)| argument(&format!("{name} {i}"), item);
+                Argument::List(items.iter().enumerate().map(item).collect::<Option<_>>()?)
+            }
         },
         Value::Dict(dict) => Argument::Model(Arc::new(Tree::of(dict))),
         Value::Range(..) => return argument(name, &super::convert::to_tensor(value).ok()?.into()),

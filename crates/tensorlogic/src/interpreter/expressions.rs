@@ -49,6 +49,7 @@ impl Interpreter {
                 Ok(Value::Bool(!self.eval_condition(&operand)?))
             }
             Expr::Call(call) if self.is_relation_read(call) => self.eval_relation(call),
+            Expr::Call(call) if self.is_tensor_read(call) => self.eval_equation(expr),
             Expr::Call(call) => self.eval_call(call),
             Expr::Index(indexed) => self.eval_element(indexed),
             Expr::Field(field) => self.eval_field(field),
@@ -212,6 +213,12 @@ impl Interpreter {
     /// Whether a call reads a relation.
     fn is_relation_read(&self, call: &ast::CallExpr) -> bool {
         call.axes().is_none() && call.name().is_some_and(|name| self.equations.is_relation(name.as_str()))
+    }
+
+    /// Whether a call reads a tensor, `Path(x, y)` for `Path[x, y]`.
+    fn is_tensor_read(&self, call: &ast::CallExpr) -> bool {
+        let Some(name) = call.name().filter(|_| call.axes().is_none()) else { return false };
+        self.equations.defines(name.as_str()) && self.function_named(name.as_str()).is_none()
     }
 
     /// Whether `name[i](…)` is a reduction, and not a call of an element of a list.

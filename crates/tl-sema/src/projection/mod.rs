@@ -222,6 +222,7 @@ pub(crate) fn analyse(
         is_rule: equation.head == Head::Rule,
         sites: Vec::new(),
     };
+    walk.beside(equation);
     let conditions = walk.guard(&equation.guard);
     let root = equation.value.unparenthesized();
     let free = walk.expr(&equation.value, &Around { kept: &kept, term: root.id, outermost: true });
@@ -261,6 +262,16 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn is_index(&self, name: &str) -> bool {
         self.facts.variables.iter().any(|(variable, _)| **variable == *name)
+    }
+
+    /// Walks what stands on the left side and in the bound of a recursion, where nothing is summed, for names that mean nothing.
+    fn beside(&mut self, equation: &Equation) {
+        let all: Vec<Arc<str>> = self.facts.variables.iter().map(|(name, _)| Arc::clone(name)).collect();
+        let mut parts: Vec<&Expr> = equation.bound.until.iter().chain(&equation.bound.steps).collect();
+        equation.indices.iter().flatten().for_each(|index| index.each_part(&mut |part| parts.push(part)));
+        for part in parts {
+            self.expr(part, &Around { kept: &all, term: part.id, outermost: false });
+        }
     }
 
     /// Walks conditions; gives the indices that each relates.

@@ -132,7 +132,15 @@ impl Tracer<'_> {
                     None => return Ok(None), // Reported when it is read.
                 },
             },
-            Value::List(items) => list_sizes(items),
+            Value::List(items) => {
+                let step = match indices.first() {
+                    Some(first) => self.coordinate(cx, first)?.filter(|step| step.known),
+                    None => None,
+                };
+                let sizes = self.list_positions(items, step.and_then(|step| usize::try_from(step.step).ok()));
+                let positions = sizes.into_iter().map(|extent| Position { extent, class: None });
+                return Ok(Some((positions.collect(), "the axis of this list".into())));
+            }
             _ => return Ok(None),
         };
         let what = match &value {
@@ -141,6 +149,22 @@ impl Tracer<'_> {
         };
         let positions = extents.into_iter().map(|extent| Position { extent: Some(extent), class: None });
         Ok(Some((positions.collect(), what)))
+    }
+
+    /// The sizes of a list's axes, those of one item if it is known which; none where the items differ.
+    fn list_positions(&self, items: &Rc<Vec<Value>>, step: Option<usize>) -> Vec<Option<Extent>> {
+        let inner = |item: &Value| match item {
+            Value::List(items) => list_sizes(items),
+            Value::Tensor(tensor) => tensor.axes.iter().map(|&axis| self.graph.extent(axis)).collect(),
+            _ => Vec::new(),
+        };
+        let mut sizes = vec![Some(Extent::Static(items.len()))];
+        let chosen = step.and_then(|step| items.get(step)).or(items.first()).map(inner).unwrap_or_default();
+        for (axis, extent) in chosen.into_iter().enumerate() {
+            let agree = |item: &Value| inner(item).get(axis) == Some(&extent);
+            sizes.push(Some(extent).filter(|_| step.is_some() || items.iter().all(agree)));
+        }
+        sizes
     }
 
     fn tensor_positions(

@@ -300,7 +300,7 @@ fn no_bound(equation: &Equation, in_cycle: &dyn Fn(&str) -> bool) -> Diagnostic 
         }
     });
     let name = &equation.target.text;
-    Diagnostic::error(codes::NO_BOUND, at, format!("`{name}` is defined by its own elements"))
+    Diagnostic::error(codes::CYCLIC_DEFINITION, at, format!("`{name}` is defined by its own elements"))
         .here("its value is needed here, while it is being computed")
         .label(equation.target.span, "defined here")
         .help("say when the rounds end: `until change < 1e-6` or `steps 50` after the equation")

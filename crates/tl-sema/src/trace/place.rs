@@ -65,6 +65,11 @@ impl Tracer<'_> {
         let staged = self.staged_positions(&cx.frame, &equation.target.text, indices);
         let kept: Vec<(usize, &Index)> =
             indices.iter().enumerate().filter(|(k, _)| !staged.contains(k)).collect();
+        // A value without indices has all positions; of those that are unrolled, this is one step.
+        let value = match value.axes.len() == indices.len() && !staged.is_empty() {
+            true => self.at_steps(cx, indices, &staged, value)?,
+            false => value,
+        };
         let mut node = value.node;
         if !value.axes.is_empty() {
             node = self.name_open_axes(cx, equation, &value, &kept)?;
@@ -75,7 +80,41 @@ impl Tracer<'_> {
             node = placed;
             axes.push(axis);
         }
+        // An index that cancels out, as in `y[0 * n]`, has no place.
+        for name in &cx.frame.block.facts[cx.unit].left {
+            if let Some(Bound::Axis(axis)) = cx.variables.get(name)
+                && !axes.contains(axis)
+                && self.graph.node(node).axes.contains(axis)
+            {
+                return self.fail(
+                    Diagnostic::error(
+                        codes::BAD_INDEX,
+                        equation.target.span,
+                        format!("`{name}` says nothing about where the left side writes"),
+                    )
+                    .help(format!(
+                        "leave `{name}` out, so that it is summed, or give it a position of its own"
+                    )),
+                );
+            }
+        }
         Ok(Tensor { node, axes })
+    }
+
+    /// A value at the steps of the positions that are unrolled; its other axes stay.
+    fn at_steps(&mut self, cx: &mut Cx, indices: &[Index], staged: &[usize], value: Tensor) -> Res<Tensor> {
+        let mut node = value.node;
+        for &position in staged {
+            let (axis, span) = (value.axes[position], indices[position].span);
+            let Some(step) = self.coordinate(cx, &indices[position])? else {
+                return self.unplaceable(&indices[position]);
+            };
+            if self.graph.node(node).axes.contains(&axis) {
+                node = self.graph.index(node, axis, tl_ir::AffineMap::constant(step.step), span);
+            }
+        }
+        let rest = value.axes.iter().enumerate().filter(|(k, _)| !staged.contains(k));
+        Ok(Tensor { node, axes: rest.map(|(_, &axis)| axis).collect() })
     }
 
     /// The open axes of the right side take the left side's indices in order.
