@@ -86,7 +86,8 @@ struct Checker<'a> {
 struct Script {
     definitions: Definitions,
     variables: HashSet<Arc<str>>,
-    relations: HashSet<Arc<str>>,
+    /// Calls in statements: name, place, number of arguments.
+    stated: Vec<(Arc<str>, Span, usize)>,
 }
 
 impl Checker<'_> {
@@ -128,6 +129,8 @@ impl Checker<'_> {
                 self.script.variables.extend(equation.name().map(|name| name.as_str().into()));
                 self.bindings(stmt);
             }
+            // A file that is written is no tensor.
+            Stmt::Equation(equation) if equation.args().is_some() && is_file(equation) => self.bindings(stmt),
             Stmt::Equation(equation) => {
                 let found = self.script.definitions.add_equation(equation);
                 self.diagnostics.extend(found);
@@ -150,12 +153,6 @@ impl Checker<'_> {
                 }
             }
             Stmt::Param(decl) => self.script.variables.extend(decl.name().map(|name| name.as_str().into())),
-            Stmt::Expr(expr) => {
-                self.script
-                    .relations
-                    .extend(expr.call().and_then(|call| call.name()).map(|n| n.as_str().into()));
-                self.bindings(stmt);
-            }
             _ => self.bindings(stmt),
         }
     }
@@ -171,8 +168,13 @@ impl Checker<'_> {
         })
     }
 
-    /// The variables that a statement and everything in it binds.
+    /// The variables that a statement and everything in it binds, and the calls that may state facts.
     fn bindings(&mut self, stmt: &Stmt) {
+        let calls = stmt.syntax().descendants().filter_map(ast::CallExpr::cast);
+        for call in calls.filter(|call| call.axes().is_none()) {
+            let Some(name) = call.name() else { continue };
+            self.script.stated.push((name.as_str().into(), name.span(), call.arguments().count()));
+        }
         for node in stmt.syntax().descendants() {
             let names = match node.kind() {
                 SyntaxKind::NamePattern | SyntaxKind::TuplePattern | SyntaxKind::Param => node,
@@ -281,18 +283,23 @@ impl Checker<'_> {
 
     /// Analyses the equations outside of functions. Their variables have no values yet.
     fn equations(&mut self) {
-        let script = std::mem::take(&mut self.script);
+        let mut script = std::mem::take(&mut self.script);
+        for (name, span, arity) in std::mem::take(&mut script.stated) {
+            let is_function = self.program.function(&name).is_some()
+                || self.importer.is_of_scripts(&name)
+                || crate::builtins::names().any(|known| *known == *name)
+                || script.variables.contains(&name);
+            if !is_function && !script.definitions.defines(&name) {
+                script.definitions.add_facts(&name, span, arity, Vec::new());
+            }
+        }
         if script.definitions.tensors().is_empty() {
             return;
         }
         let nothing = Expr { id: ExprId(0), kind: ExprKind::Number(0.0), span: Span::NONE };
         let wanted = unit("", &Name { text: "nothing".into(), span: Span::NONE }, &nothing);
         let block = Block::of_script(&script.definitions.block, wanted, &self.program, &script);
-        let known = |d: &&Diagnostic| {
-            // Relations are no functions; what they mean in equations is not known here.
-            !script.relations.iter().any(|name| d.message.contains(&format!("`{name}`")))
-        };
-        self.diagnostics.extend(block.diagnostics.iter().filter(known).cloned());
+        self.diagnostics.extend(block.diagnostics.iter().cloned());
         self.remove_repetitions();
     }
 
@@ -335,6 +342,11 @@ impl Checker<'_> {
             "a function that generates computes the tokens one after the other: a row may read no later row",
         )
     }
+}
+
+/// Whether an equation writes a file.
+fn is_file(equation: &ast::Equation) -> bool {
+    equation.name().is_some_and(|name| name.as_str() == "file")
 }
 
 /// What stands for a parameter where there are no data.

@@ -263,14 +263,7 @@ impl Tracer<'_> {
         for (k, index) in left.iter().enumerate() {
             let Some(class) = frame.block.domains.position(&equation.target.text, k) else { continue };
             let origin = Origin { span: index.span, what: format!("the axis of `{}`", equation.target.text) };
-            // The value of one step has the axes that are not unrolled.
-            let unrolled = |at: usize| frame.is_staged_position(&equation.target.text, at);
-            let axis = match sizes.len() == left.len() {
-                true => Some(k),
-                false if unrolled(k) => None,
-                false => Some((0..k).filter(|&at| !unrolled(at)).count()),
-            };
-            if let Some(&extent) = axis.and_then(|axis| sizes.get(axis)) {
+            if let (Some(&extent), true) = (sizes.get(k), sizes.len() == left.len()) {
                 solver.plain(class, extent, origin.clone());
             }
             match &index.kind {
