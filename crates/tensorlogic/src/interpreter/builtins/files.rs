@@ -54,6 +54,9 @@ const FORMATS: &[Format] = &[
     Format { endings: &["txt", "md"], read: read_text, write: write_text },
 ];
 
+/// How deep a value that is written as JSON may be nested: what is read may not be deeper either.
+const JSON_DEPTH: usize = 100;
+
 const PATH: usize = 0;
 const HEADER: usize = 1;
 const TEXTS: usize = 2;
@@ -242,17 +245,20 @@ fn value_of_json(value: json::Value) -> Value {
 }
 
 fn write_json(value: &Value, _: &Arguments) -> Result<Vec<u8>, CallError> {
-    Ok(json::write(&json_of(value)?))
+    Ok(json::write(&json_of(value, JSON_DEPTH)?))
 }
 
 fn write_jsonl(value: &Value, _: &Arguments) -> Result<Vec<u8>, CallError> {
     let lines = items(value).filter(|_| !matches!(value, Value::Str(_) | Value::Dict(_)));
     let lines = lines.ok_or_else(|| cannot_write("a list", value))?;
-    let lines: Result<Vec<_>, _> = lines.iter().map(json_of).collect();
+    let lines: Result<Vec<_>, _> = lines.iter().map(|line| json_of(line, JSON_DEPTH)).collect();
     Ok(json::write_lines(&lines?))
 }
 
-fn json_of(value: &Value) -> Result<json::Value, CallError> {
+fn json_of(value: &Value, depth: usize) -> Result<json::Value, CallError> {
+    if depth == 0 {
+        return Err(CallError::new(format!("the value is nested deeper than {JSON_DEPTH} levels")));
+    }
     Ok(match value {
         Value::Unit => json::Value::Null,
         Value::Tuple(items) if items.is_empty() => json::Value::Null,
@@ -261,7 +267,7 @@ fn json_of(value: &Value) -> Result<json::Value, CallError> {
         Value::Dict(dict) => {
             let mut map = json::Map::new();
             for (key, value) in dict.iter() {
-                map.insert(super::super::format::shown(&key.value()), json_of(value)?);
+                map.insert(super::super::format::shown(&key.value()), json_of(value, depth - 1)?);
             }
             json::Value::Object(map)
         }
@@ -271,7 +277,9 @@ fn json_of(value: &Value) -> Result<json::Value, CallError> {
                 let number = json::Number::from_f64(n);
                 json::Value::Number(number.ok_or_else(|| CallError::new(format!("JSON has no number {n}")))?)
             }
-            (_, _, Some(items)) => json::Value::Array(items.iter().map(json_of).collect::<Result<_, _>>()?),
+            (_, _, Some(items)) => json::Value::Array(
+                items.iter().map(|item| json_of(item, depth - 1)).collect::<Result<_, _>>()?,
+            ),
             _ => return Err(cannot_write("texts, numbers, lists and dicts", value)),
         },
     })
