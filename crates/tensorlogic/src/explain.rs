@@ -5,8 +5,9 @@
 
 use std::fmt;
 
-use tl_exec::kernel::{Dim, Kernel, Plan, Source, Step, WeightId};
+use tl_exec::kernel::{Dim, Kernel, Plan, Source, Step, StoreSpec, WeightId};
 use tl_syntax::Span;
+use tl_tensor::DType;
 
 use crate::generator::Generator;
 
@@ -59,12 +60,14 @@ pub struct StoreLine {
     pub width: usize,
     /// How many rows are kept; `None` keeps all.
     pub window: Option<usize>,
+    /// The element type that they are kept in.
+    pub dtype: DType,
 }
 
 impl StoreLine {
     /// Bytes of a row.
     pub fn row_bytes(&self) -> usize {
-        self.width * size_of::<f32>()
+        self.dtype.row_bytes(self.width).unwrap_or(self.width * size_of::<f32>())
     }
 }
 
@@ -83,7 +86,8 @@ impl Explanation {
         out.bytes_per_token = out.kernels.iter().map(|k| k.bytes).sum();
         out.flops_per_token = out.kernels.iter().map(|k| k.flops).sum();
         for spec in &plan.stores {
-            let line = StoreLine { name: spec.name.clone(), width: spec.width, window: spec.window };
+            let StoreSpec { name, width, window, dtype, .. } = spec.clone();
+            let line = StoreLine { name, width, window, dtype };
             match line.window {
                 None => out.growing_bytes_per_position += line.row_bytes(),
                 Some(rows) => out.window_bytes += rows * line.row_bytes(),

@@ -8,12 +8,14 @@
 //!
 //! Invariant: a generator that exists fits its model: each weight was found, and the rows of logits are as wide as the vocabulary.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tl_exec::kernel::Plan;
 use tl_exec::plan::Planned;
+use tl_exec::state::Meter;
 use tl_ir::stream::Derived;
 use tl_ir::{Extent, Graph};
+use tl_tensor::DType;
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -21,6 +23,7 @@ use crate::explain::Explanation;
 use crate::library;
 use crate::model::Model;
 use crate::program::Program;
+use crate::saved::fingerprint;
 use crate::session::Session;
 use crate::step::Stepper;
 
@@ -39,6 +42,9 @@ struct Inner {
     vocabulary: usize,
     limit: Option<usize>,
     warnings: Vec<tl_formats::Warning>,
+    program: Program,
+    fingerprint: OnceLock<[u8; 32]>,
+    meter: Meter,
 }
 
 /// The longest sequence that any model is asked for, whatever its file says.
@@ -51,6 +57,9 @@ pub struct GeneratorOptions {
     pub function: Option<String>,
     /// How many tokens a sequence may have, where that is not to be the model's own context length.
     pub context: Option<usize>,
+    /// The element type of the rows that sequences remember, `f32` unless said. `f16` halves their memory, `q8_0` takes about a quarter, and both round. What a
+    /// recurrence makes its next row of stays `f32`, and rows that are no whole number of blocks are kept in 16 bits.
+    pub pages: Option<DType>,
 }
 
 impl Generator {
@@ -101,11 +110,26 @@ impl Generator {
         let function = program.generator(options.function.as_deref())?;
         let graph = program.trace_generator(&function, Arc::clone(&model))?;
         let vocabulary = check_vocabulary(&graph, &model)?;
-        let planned = tl_exec::plan::plan(&graph).map_err(|e| program.plan_error(e))?;
+        let mut planned = tl_exec::plan::plan(&graph).map_err(|e| program.plan_error(e))?;
+        if let Some(dtype) = options.pages {
+            let stores = &mut Arc::make_mut(&mut planned.plan).stores;
+            stores.iter_mut().for_each(|spec| spec.dtype = spec.fitting(dtype));
+        }
         let stepper = Mutex::new(Stepper::new(engine.prepare(Arc::clone(&planned.plan))?));
         let limit = options.context.or(model.context_length().map(|n| n.min(LONGEST)));
-        let engine = engine.clone();
-        let inner = Inner { engine, model, function, planned, stepper, vocabulary, limit, warnings };
+        let inner = Inner {
+            engine: engine.clone(),
+            model,
+            function,
+            planned,
+            stepper,
+            vocabulary,
+            limit,
+            warnings,
+            program: program.clone(),
+            fingerprint: OnceLock::new(),
+            meter: Meter::default(),
+        };
         Ok(Generator { inner: Arc::new(inner) })
     }
 
@@ -122,6 +146,11 @@ impl Generator {
     /// The model.
     pub fn model(&self) -> &Arc<Model> {
         &self.inner.model
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Program {
+        &self.inner.program
     }
 
     /// The name of the function.
@@ -157,6 +186,26 @@ impl Generator {
     /// The plan.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.inner.planned.plan
+    }
+
+    /// Whether sequences can be taken back to any length: nothing that is remembered has a window.
+    pub fn rewinds(&self) -> bool {
+        self.plan().stores.iter().all(|spec| spec.window.is_none())
+    }
+
+    /// Bytes of what all sequences remember, saved ones and forks included, each page once however many share it.
+    pub fn remembered_bytes(&self) -> usize {
+        self.inner.meter.bytes()
+    }
+
+    /// What tells this model with this program from any other, see [`saved`](crate::saved). Computed once.
+    pub fn fingerprint(&self) -> &[u8; 32] {
+        let inner = &*self.inner;
+        inner.fingerprint.get_or_init(|| fingerprint(&inner.program, &inner.function, &inner.model, &inner.planned.plan))
+    }
+
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.inner.meter
     }
 
     /// What is computed, remembered and read for each token.

@@ -26,6 +26,7 @@ pub mod model;
 mod names;
 pub mod probe;
 pub mod program;
+pub mod saved;
 pub mod session;
 pub mod step;
 
@@ -38,5 +39,6 @@ pub use loader::{DiskLoader, Loader, MemoryLoader};
 pub use model::{Model, ModelWarning};
 pub use probe::Probe;
 pub use program::Program;
+pub use saved::SavedError;
 pub use session::Session;
 pub use step::{Feed, Wanted};

@@ -8,6 +8,8 @@
 
 use tl_exec::state::State;
 
+pub use tl_exec::state::PAGE_ROWS;
+
 use crate::error::Error;
 use crate::generator::Generator;
 use crate::step::{Feed, Wanted};
@@ -45,7 +47,7 @@ pub struct Session {
 impl Session {
     /// The empty sequence of a generator.
     pub(crate) fn new(generator: Generator) -> Session {
-        let state = State::new(generator.plan());
+        let state = State::metered(generator.plan(), generator.meter());
         let logits = Vec::with_capacity(generator.vocabulary());
         Session { generator, state, tokens: Vec::new(), logits }
     }
@@ -81,7 +83,7 @@ impl Session {
         &self.logits
     }
 
-    /// Bytes of the remembered rows, those that a fork shares included.
+    /// Bytes of the remembered rows, those that a fork shares included. [`Generator::remembered_bytes`] counts shared ones once.
     pub fn bytes(&self) -> usize {
         self.state.bytes()
     }
@@ -136,13 +138,16 @@ impl Session {
         Ok(())
     }
 
-    /// Makes the sequence these tokens: keeps what it has in common with them and feeds the rest, at least the last one, whose
-    /// logits it gives. This is how a chat keeps its past between turns.
+    /// Makes the sequence these tokens: keeps what it has in common with them and feeds the rest. Gives the logits after the last one, which
+    /// is fed again unless they are there. This is how a chat keeps its past between turns.
     ///
     /// # Errors
     /// As for [`Session::feed`].
     pub fn continue_with(&mut self, tokens: &[u32]) -> Result<&[f32], Error> {
         let shared = self.tokens.iter().zip(tokens).take_while(|(a, b)| a == b).count();
+        if shared == tokens.len() && shared == self.len() && !self.logits.is_empty() {
+            return Ok(self.logits());
+        }
         let keep = if shared == tokens.len() { shared.saturating_sub(1) } else { shared };
         if keep < self.len() && self.truncate(keep).is_err() {
             // A window has dropped rows: begin again.
@@ -161,7 +166,7 @@ impl Session {
             return Ok(());
         }
         if len == 0 {
-            self.state = State::new(self.generator.plan());
+            self.state = State::metered(self.generator.plan(), self.generator.meter());
         } else if !self.state.truncate(len) {
             return Err(Error::Rewind { len });
         }
@@ -195,6 +200,31 @@ impl Session {
         }
     }
 
+    /// Whether [`Session::truncate`] to `len` tokens is possible.
+    pub fn can_truncate(&self, len: usize) -> bool {
+        len == self.len() || len == 0 || self.state.can_truncate(len)
+    }
+
+    /// At most so many bytes are taken by feeding `tokens` more tokens in steps of up to `step`, beyond those that there are.
+    pub fn growth(&self, tokens: usize, step: usize) -> usize {
+        self.state.growth(tokens, step)
+    }
+
+    /// A second sequence of this one's first `len` tokens, without logits; what is remembered of them is shared. `None` where a window of the
+    /// model has dropped rows that would be needed.
+    #[must_use]
+    pub fn fork_at(&self, len: usize) -> Option<Session> {
+        if len > self.len() || !self.can_truncate(len) {
+            return None;
+        }
+        let mut state = self.state.clone();
+        if len < self.len() && !state.truncate(len) {
+            return Some(Session::new(self.generator.clone()));
+        }
+        let tokens = self.tokens[..len].to_vec();
+        Some(Session { generator: self.generator.clone(), state, tokens, logits: Vec::new() })
+    }
+
     /// A second sequence that begins as this one; what is remembered so far is shared.
     #[must_use]
     pub fn fork(&self) -> Session {
@@ -204,6 +234,15 @@ impl Session {
             tokens: self.tokens.clone(),
             logits: self.logits.clone(),
         }
+    }
+
+    /// Becomes a sequence that was read.
+    pub(crate) fn resume(&mut self, state: State, tokens: Vec<u32>, logits: Vec<f32>) {
+        (self.state, self.tokens, self.logits) = (state, tokens, logits);
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.state
     }
 
     pub(crate) fn state_mut(&mut self) -> &mut State {

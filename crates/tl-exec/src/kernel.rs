@@ -21,7 +21,7 @@
 use std::sync::Arc;
 
 use tl_ir::{Reduction, Scalar, Span};
-use tl_tensor::Tensor;
+use tl_tensor::{DType, Tensor};
 
 macro_rules! define_id {
     ($($(#[$doc:meta])* $name:ident;)*) => { $(
@@ -132,6 +132,22 @@ pub struct StoreSpec {
     pub width: usize,
     /// How many rows back a row is still read, itself included; `None` keeps all.
     pub window: Option<usize>,
+    /// The element type that rows are kept in: one that can be written, and of whose blocks a row is a whole number.
+    pub dtype: DType,
+    /// Whether a kernel reads runs of rows. If none does, rows are read one by one, at fixed distances.
+    pub scanned: bool,
+}
+
+impl StoreSpec {
+    /// The element type for rows of this store where `dtype` is asked for. Rows that are read at fixed distances are what the next row is made of, so
+    /// that rounding would add up: they stay `f32`. Rows that would cut a block are kept in 16 bits.
+    pub fn fitting(&self, dtype: DType) -> DType {
+        match dtype.row_bytes(self.width) {
+            _ if !self.scanned => DType::F32,
+            Some(_) if dtype.info().encode.is_some() => dtype,
+            _ => DType::F16,
+        }
+    }
 }
 
 /// What is computed. One fork-join each, at most.

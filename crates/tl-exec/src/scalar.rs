@@ -193,9 +193,8 @@ impl Scalar {
                 let width = self.plan.stores[store.index()].width;
                 for t in 0..w.stream {
                     let to = &mut self.buffers[out.index()][t * width..(t + 1) * width];
-                    match p.sequence.state.stores()[store.index()].row(t) {
-                        Some(row) => to.copy_from_slice(row),
-                        None => to.fill(0.0),
+                    if !p.sequence.state.stores()[store.index()].read(t, to) {
+                        to.fill(0.0);
                     }
                 }
             }),
@@ -346,11 +345,9 @@ impl Scalar {
             for (i, &tap) in taps.iter().enumerate() {
                 let to = (row * taps.len() + i) * width;
                 let stored = usize::try_from(position as i64 + tap).ok();
-                let values = stored.and_then(|t| placed.sequence.state.stores()[store.index()].row(t));
                 let to = &mut self.buffers[out.index()][to..to + width];
-                match values {
-                    Some(values) => to.copy_from_slice(values),
-                    None => to.fill(0.0),
+                if !stored.is_some_and(|t| placed.sequence.state.stores()[store.index()].read(t, to)) {
+                    to.fill(0.0);
                 }
             }
         }
@@ -360,7 +357,15 @@ impl Scalar {
         let dims = &self.plan.buffers[attention.out.buffer.index()].dims;
         let (start, end) = window.range(dims[0]);
         let outer = [(start, end), (0, attention.heads), (0, attention.queries)];
-        let stores = placed.sequence.state.stores();
+        let stored = |rows: &crate::kernel::StoredRows| {
+            let store = &placed.sequence.state.stores()[rows.store.index()];
+            let read = |t| {
+                let mut row = vec![0.0; store.width()];
+                store.read(t, &mut row).then_some(row)
+            };
+            (0..store.len()).map(read).collect::<Vec<_>>()
+        };
+        let (keys, values) = (stored(&attention.key), stored(&attention.value));
         each(&outer, |at| {
             let position = (window.stream - (end - at[0])) as i64;
             let first = attention.window.0.map_or(0, |lo| (position + lo).max(0));
@@ -373,13 +378,13 @@ impl Scalar {
                     )
                 })
                 .collect();
-            let stored = |rows: &crate::kernel::StoredRows, t: i64, i: usize| {
-                let row =
-                    stores[rows.store.index()].row(t as usize).expect("a row inside of the window is kept");
-                f64::from(row[at[1] * rows.head_stride + i * rows.stride])
-            };
+            let stored =
+                |rows: &[Option<Vec<f32>>], at_head: &crate::kernel::StoredRows, t: i64, i: usize| {
+                    let row = rows[t as usize].as_ref().expect("a row inside of the window is kept");
+                    f64::from(row[at[1] * at_head.head_stride + i * at_head.stride])
+                };
             let mut scores: Vec<f64> = (first..last)
-                .map(|t| query.iter().enumerate().map(|(c, q)| q * stored(&attention.key, t, c)).sum())
+                .map(|t| query.iter().enumerate().map(|(c, q)| q * stored(&keys, &attention.key, t, c)).sum())
                 .collect();
             if let Some(map) = &attention.map {
                 let mut registers = Registers::new(&map.tape, scores.len());
@@ -389,8 +394,10 @@ impl Scalar {
             }
             let weights = softmax(&scores);
             for v in 0..attention.value_width {
-                let sum: f64 =
-                    (first..last).zip(&weights).map(|(t, w)| w * stored(&attention.value, t, v)).sum();
+                let sum: f64 = (first..last)
+                    .zip(&weights)
+                    .map(|(t, w)| w * stored(&values, &attention.value, t, v))
+                    .sum();
                 let to = self.address(&attention.out, at, v, window);
                 self.buffers[attention.out.buffer.index()][to] = sum as f32;
             }

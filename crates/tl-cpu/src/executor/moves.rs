@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "buffers are addressed through pointers, as the plan says")]
 
 use tl_exec::kernel::{BufferId, Plan};
+use tl_exec::state::Store;
 
 use super::task::{Matrix, Move};
 use super::{Bracket, Machine, state};
@@ -37,10 +38,10 @@ unsafe fn decode_row(matrix: &Matrix, row: usize, buffers: Buffers<'_>, to: &mut
     (matrix.dtype.info().decode)(bytes, to);
 }
 
-fn copy_or_zero(to: &mut [f32], from: Option<&[f32]>) {
-    match from {
-        Some(from) => to.copy_from_slice(from),
-        None => to.fill(0.0),
+/// Row `t` of a store, zeros where it is not there.
+fn read_or_zero(store: &Store, t: Option<usize>, to: &mut [f32]) {
+    if !t.is_some_and(|t| store.read(t, to)) {
+        to.fill(0.0);
     }
 }
 
@@ -87,10 +88,7 @@ impl Machine {
                             let position = (window.stream - (rows.end - row)) as i64;
                             for (t, tap) in taps.iter().enumerate() {
                                 let to = values_mut(buffers, *out, (row * taps.len() + t) * width, *width);
-                                copy_or_zero(
-                                    to,
-                                    usize::try_from(position + tap).ok().and_then(|t| store.row(t)),
-                                );
+                                read_or_zero(store, usize::try_from(position + tap).ok(), to);
                             }
                         }
                     }
@@ -99,7 +97,7 @@ impl Machine {
                     for (i, window) in bracket.windows.iter().enumerate() {
                         let store = &state(bracket, i).stores()[store.index()];
                         for t in 0..window.stream {
-                            copy_or_zero(values_mut(buffers, *out, t * width, *width), store.row(t));
+                            read_or_zero(store, Some(t), values_mut(buffers, *out, t * width, *width));
                         }
                     }
                 }

@@ -20,6 +20,7 @@ use std::ops::Range;
 
 use tl_exec::kernel::{Attention, Reg, StoredRows};
 use tl_exec::state::Store;
+use tl_tensor::DType;
 
 use super::math;
 use super::reduce::{exp_below, largest};
@@ -226,6 +227,7 @@ impl Attend<'_> {
             self.prefetch(s, self.values, &self.attention.value, self.attention.value_width, block);
             for head in 0..self.heads.len() {
                 let (keys, stride) = rows(
+                    s,
                     self.keys,
                     part.clone(),
                     (self.heads.start + head) * self.attention.key.head_stride,
@@ -306,6 +308,7 @@ impl Attend<'_> {
             self.prefetch(s, self.keys, &self.attention.key, self.attention.key_width, block + CHUNK);
             for head in 0..self.heads.len() {
                 let (values, stride) = rows(
+                    s,
                     self.values,
                     part.clone(),
                     (self.heads.start + head) * self.attention.value.head_stride,
@@ -407,7 +410,8 @@ pub(crate) fn run_join<S: Simd>(total: &mut [f32], chunk: &[f32]) {
 
 /// Where the rows of a head at positions `part`, all of one page, stand, as whole vectors: in the store, or copied.
 #[inline(always)]
-fn rows(
+fn rows<S: Simd>(
+    s: S,
     store: &Store,
     part: Range<usize>,
     head: usize,
@@ -415,6 +419,9 @@ fn rows(
     width: usize,
     copy: &mut Aligned<f32>,
 ) -> (*const f32, usize) {
+    if store.dtype() != DType::F32 {
+        return (unpacked(s, store, part, head, step, width, copy), padded(width));
+    }
     let stored = store.rows_from(part.start);
     let stride = store.width();
     assert!(stored.len() >= part.len() * stride, "rows inside of the window are kept");
@@ -430,3 +437,51 @@ fn rows(
     }
     (copy.as_ptr(), padded(width))
 }
+
+/// The rows of [`rows`] out of packed ones, as `f32`.
+#[inline(always)]
+fn unpacked<S: Simd>(
+    s: S,
+    store: &Store,
+    part: Range<usize>,
+    head: usize,
+    step: usize,
+    width: usize,
+    copy: &mut Aligned<f32>,
+) -> *const f32 {
+    let (dtype, packed) = (store.dtype(), store.packed_from(part.start));
+    let row_bytes = dtype.row_bytes(store.width()).expect("a row of a store is whole blocks");
+    assert!(packed.len() >= part.len() * row_bytes, "rows inside of the window are kept");
+    assert!(width == 0 || head + (width - 1) * step < store.width(), "a head lies inside of its row");
+    let block = dtype.block();
+    let whole = step == 1 && head.is_multiple_of(block) && width.is_multiple_of(block);
+    let mut values = [0.0; LARGEST_BLOCK];
+    let to = copy.chunks_exact_mut(padded(width));
+    for (row, to) in packed.chunks_exact(row_bytes).zip(to).take(part.len()) {
+        to[width..].fill(0.0);
+        if whole && dtype == DType::F16 && width.is_multiple_of(LANES) {
+            for c in (0..width).step_by(LANES) {
+                // SAFETY: Sixteen values of the head begin at `c`, in the row and in the copy.
+                unsafe { s.store(to[c..].as_mut_ptr(), s.load_f16(row[2 * (head + c)..].as_ptr())) };
+            }
+        } else if whole {
+            let from = &row[head / block * dtype.bytes()..][..width / block * dtype.bytes()];
+            (dtype.info().decode)(from, &mut to[..width]);
+        } else {
+            let mut decoded = None;
+            for (c, to) in to[..width].iter_mut().enumerate() {
+                let at = head + c * step;
+                if decoded != Some(at / block) {
+                    let from = &row[at / block * dtype.bytes()..][..dtype.bytes()];
+                    (dtype.info().decode)(from, &mut values[..block]);
+                    decoded = Some(at / block);
+                }
+                *to = values[at % block];
+            }
+        }
+    }
+    copy.as_ptr()
+}
+
+/// Values of the largest block of any element type.
+const LARGEST_BLOCK: usize = 256;

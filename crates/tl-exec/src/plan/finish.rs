@@ -4,7 +4,7 @@ use tl_ir::Extent;
 
 use super::order::Rows;
 use super::{Body, Planner};
-use crate::kernel::{BufferId, Dim, Kernel, Plan, PlanOutput, Source, Step};
+use crate::kernel::{BufferId, Dim, Kernel, Plan, PlanOutput, Source, Step, StoreId};
 
 impl Planner<'_> {
     pub(super) fn finish(mut self) -> Plan {
@@ -46,7 +46,22 @@ impl Planner<'_> {
         }
         let plan = &mut self.plan;
         plan.steps = bracket_sequences(plan, bracket_scans(steps));
+        let mut scanned = Vec::new();
+        scanned_stores(&plan.steps, &mut scanned);
+        scanned.into_iter().for_each(|store| plan.stores[store.index()].scanned = true);
         self.plan
+    }
+}
+
+/// The stores that kernels read runs of rows of.
+fn scanned_stores(steps: &[Step], out: &mut Vec<StoreId>) {
+    for step in steps {
+        match &step.kernel {
+            Kernel::Attention(attention) => out.extend([attention.key.store, attention.value.store]),
+            Kernel::RecallAll { store, .. } => out.push(*store),
+            Kernel::PerSequence(steps) | Kernel::Scan(steps) => scanned_stores(steps, out),
+            _ => {}
+        }
     }
 }
 

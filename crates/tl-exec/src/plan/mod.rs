@@ -178,7 +178,13 @@ impl<'g> Planner<'g> {
             let node = graph.node(stored.node);
             let width = node.axes.iter().filter_map(|&a| graph.extent(a).known()).product();
             let name = node.name.as_deref().map_or_else(|| format!("{:?}", stored.node), String::from);
-            plan.stores.push(StoreSpec { name, width, window: stored.window });
+            plan.stores.push(StoreSpec {
+                name,
+                width,
+                window: stored.window,
+                dtype: tl_tensor::DType::F32,
+                scanned: false,
+            });
         }
         Self {
             graph,

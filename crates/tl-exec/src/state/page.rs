@@ -1,0 +1,141 @@
+//! Pages: some rows of a store side by side, in one element type, and the count of their bytes.
+//!
+//! Rows of `f32` stand as they are. Any other element type packs each row for itself, as the table of element types says, so that a row's
+//! bytes depend on the row alone.
+//!
+//! Invariant: a meter shows the bytes of all pages that are alive, each once, however many sequences share it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tl_tensor::DType;
+
+/// Counts the bytes of pages. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Meter(Arc<AtomicUsize>);
+
+impl Meter {
+    /// The bytes of the pages that are alive.
+    pub fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What the pages of a store have in common.
+#[derive(Clone, Debug)]
+pub(super) struct PageLayout {
+    /// Values in a row.
+    pub width: usize,
+    /// Rows in a page.
+    pub rows: usize,
+    pub dtype: DType,
+    pub meter: Meter,
+}
+
+impl PageLayout {
+    /// Bytes of a row.
+    pub fn row_bytes(&self) -> usize {
+        self.dtype.row_bytes(self.width).expect("a row of a store is whole blocks")
+    }
+
+    /// Bytes of a page.
+    pub fn bytes(&self) -> usize {
+        self.rows * self.row_bytes()
+    }
+
+    /// A page of zeros.
+    pub fn page(&self) -> Arc<Page> {
+        let values = match self.dtype {
+            DType::F32 => Values::Plain(vec![0.0; self.rows * self.width].into()),
+            _ => Values::Packed(vec![0; self.bytes()].into()),
+        };
+        self.meter.0.fetch_add(self.bytes(), Ordering::Relaxed);
+        Arc::new(Page { values, bytes: self.bytes(), meter: self.meter.clone() })
+    }
+}
+
+/// Some rows side by side.
+#[derive(Debug)]
+pub(super) struct Page {
+    values: Values,
+    bytes: usize,
+    meter: Meter,
+}
+
+#[derive(Debug)]
+enum Values {
+    Plain(Box<[f32]>),
+    Packed(Box<[u8]>),
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.meter.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Page {
+    /// The values of rows `first..end`, where they are `f32`; else nothing.
+    pub fn plain(&self, layout: &PageLayout, first: usize, end: usize) -> &[f32] {
+        match &self.values {
+            Values::Plain(values) => &values[first * layout.width..end * layout.width],
+            Values::Packed(_) => &[],
+        }
+    }
+
+    /// The bytes of rows `first..end`, where they are packed; else nothing.
+    pub fn packed(&self, layout: &PageLayout, first: usize, end: usize) -> &[u8] {
+        match &self.values {
+            Values::Plain(_) => &[],
+            Values::Packed(bytes) => &bytes[first * layout.row_bytes()..end * layout.row_bytes()],
+        }
+    }
+
+    /// Writes row `at`.
+    pub fn write(&mut self, layout: &PageLayout, at: usize, row: &[f32]) {
+        match &mut self.values {
+            Values::Plain(values) => values[at * layout.width..][..layout.width].copy_from_slice(row),
+            Values::Packed(bytes) => {
+                let to = &mut bytes[at * layout.row_bytes()..][..layout.row_bytes()];
+                layout.dtype.encode(row, to).expect("pages are of types that can be written");
+            }
+        }
+    }
+
+    /// Reads row `at`.
+    pub fn read(&self, layout: &PageLayout, at: usize, to: &mut [f32]) {
+        match &self.values {
+            Values::Plain(_) => to.copy_from_slice(self.plain(layout, at, at + 1)),
+            Values::Packed(_) => {
+                layout.dtype.decode(self.packed(layout, at, at + 1), to).expect("a row is whole blocks");
+            }
+        }
+    }
+
+    /// Makes the values those of another page of the same store.
+    pub fn copy_from(&mut self, other: &Page) {
+        match (&mut self.values, &other.values) {
+            (Values::Plain(to), Values::Plain(from)) => to.copy_from_slice(from),
+            (Values::Packed(to), Values::Packed(from)) => to.copy_from_slice(from),
+            _ => unreachable!("the pages of a store have one element type"),
+        }
+    }
+
+    /// The bytes of the first `rows` rows, little-endian, appended to `out`.
+    pub fn append_bytes(&self, layout: &PageLayout, rows: usize, out: &mut Vec<u8>) {
+        out.extend(self.plain(layout, 0, rows).iter().flat_map(|value| value.to_le_bytes()));
+        out.extend_from_slice(self.packed(layout, 0, rows));
+    }
+
+    /// Takes the first rows from bytes as [`Page::append_bytes`] writes them.
+    pub fn take_bytes(&mut self, bytes: &[u8]) {
+        match &mut self.values {
+            Values::Plain(values) => {
+                for (value, bytes) in values.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                    *value = f32::from_le_bytes(*bytes);
+                }
+            }
+            Values::Packed(to) => to[..bytes.len()].copy_from_slice(bytes),
+        }
+    }
+}
