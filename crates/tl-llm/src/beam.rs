@@ -22,6 +22,7 @@ use std::time::Instant;
 use tensorlogic::{Feed, Session};
 use tl_formats::tokenizer::Tokenizer;
 
+use crate::context::ContextEnd;
 use crate::continuation::{Transcript, room_after};
 use crate::generation::{Finish, GenerateError, GenerateOptions, Timing, feed_prompt};
 use crate::sampling::{Candidates, ParamError, stages};
@@ -111,7 +112,7 @@ pub fn beam_search(
 ) -> Result<Beams, GenerateError> {
     beam.check()?;
     options.sampling.check_for(session.generator().vocabulary())?;
-    let room = room_after(prompt, session.generator().context_limit())?;
+    let room = room_after(prompt, session.generator().context_limit(), ContextEnd::Stop)?;
     let transcript = Transcript::new(tokenizer, options)?;
     let prefill = feed_prompt(session, prompt, cancel)?;
     let mut search = Search {

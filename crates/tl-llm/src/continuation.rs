@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tl_formats::tokenizer::{DecodeOptions, Decoder, Tokenizer};
 
+use crate::context::ContextEnd;
 use crate::generation::{Finish, GenerateError, GenerateOptions};
 use crate::sampling::{ParamError, SampleError, Sampler, StopMatcher};
 
@@ -96,7 +97,7 @@ impl Continuation {
         vocabulary: usize,
         context: Option<usize>,
     ) -> Result<Continuation, GenerateError> {
-        let room = room_after(prompt, context)?;
+        let room = room_after(prompt, context, options.context_end)?;
         let mut sampler = Sampler::new(options.sampling.clone(), vocabulary)?;
         let transcript = Transcript::new(tokenizer, options)?;
         let limit = options.max_tokens.unwrap_or(usize::MAX);
@@ -127,8 +128,8 @@ impl Continuation {
         let stopped = self.transcript.push(id, &mut show).map(str::to_owned);
         match stopped {
             Some(stop) => self.end(Finish::Stop(stop), show),
-            None if self.ids.len() > self.room => self.end(Finish::Context, show),
             None if self.ids.len() >= self.limit => self.end(Finish::Length, show),
+            None if self.ids.len() > self.room => self.end(Finish::Context, show),
             None => {}
         }
         Ok(self.finish.is_none().then_some(id))
@@ -174,11 +175,13 @@ impl Continuation {
 }
 
 /// How many tokens a context has left after the prompt. A prompt that is too long is refused before any of it is fed.
-pub(crate) fn room_after(prompt: &[u32], context: Option<usize>) -> Result<usize, GenerateError> {
+pub(crate) fn room_after(
+    prompt: &[u32],
+    context: Option<usize>,
+    end: ContextEnd,
+) -> Result<usize, GenerateError> {
     if prompt.is_empty() {
         return Err(GenerateError::EmptyPrompt);
     }
-    let Some(limit) = context else { return Ok(usize::MAX - 1) };
-    let room = limit.checked_sub(prompt.len());
-    room.ok_or_else(|| tensorlogic::Error::Context { limit, asked: prompt.len() }.into())
+    Ok(end.room(prompt, context.unwrap_or(usize::MAX))?)
 }

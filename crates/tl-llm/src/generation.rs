@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tensorlogic::Session;
 use tl_formats::tokenizer::{EncodeError, EncodeOptions, Tokenizer};
 
+use crate::context::ContextEnd;
 use crate::continuation::Continuation;
 use crate::sampling::{ParamError, SampleError, SamplingParams};
 use crate::speculation::{Guessed, Guesser, Speculation};
@@ -41,6 +42,8 @@ pub struct GenerateOptions {
     pub show_special: bool,
     /// Where guesses come from; they change the speed and nothing else.
     pub speculation: Speculation,
+    /// What happens when the context is full.
+    pub context_end: ContextEnd,
 }
 
 /// Why a generation ended.
@@ -77,6 +80,8 @@ pub struct Generation {
     pub guessed: Guessed,
     /// The seed of the draws.
     pub seed: u64,
+    /// How many tokens were forgotten to make room in the context, see [`ContextEnd::Shift`].
+    pub forgotten: usize,
 }
 
 impl Generation {
@@ -134,6 +139,22 @@ pub enum GenerateError {
         /// Its position among the tokens.
         position: usize,
     },
+    /// What a sequence alone remembers is more than may be remembered.
+    #[error(
+        "the sequence would take {needed} bytes of memory, and {limit} may be used; allow more, or ask for a shorter text"
+    )]
+    Memory {
+        /// How many bytes there would be.
+        needed: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// A step failed.
+    #[error("{0}")]
+    Step(String),
+    /// The scheduler went away before the text was complete.
+    #[error("the scheduler was stopped")]
+    Stopped,
     /// There is nothing to continue.
     #[error("the prompt has no tokens; give a text, or a token to begin with")]
     EmptyPrompt,
@@ -172,10 +193,12 @@ pub fn generate(
     mut show: impl FnMut(&str),
 ) -> Result<Generation, GenerateError> {
     let (vocabulary, context) = (session.generator().vocabulary(), session.generator().context_limit());
-    let mut text = Continuation::new(tokenizer, options, prompt, vocabulary, context)?;
-    let mut guesser = Guesser::new(&options.speculation, prompt);
+    let limit = context.unwrap_or(usize::MAX);
+    let (prompt, mut forgotten) = options.context_end.fit_prompt(prompt, limit)?;
+    let mut text = Continuation::new(tokenizer, options, &prompt, vocabulary, context)?;
+    let mut guesser = Guesser::new(&options.speculation, &prompt);
     let (mut decode, mut plain) = (Timing::default(), Timing::default());
-    let prefill = feed_prompt(session, prompt, cancel)?;
+    let prefill = feed_prompt(session, &prompt, cancel)?;
     let mut next = None;
     if prefill.is_some() {
         see(session.logits());
@@ -185,8 +208,14 @@ pub fn generate(
     while let Some(id) = next.filter(|_| !cancel.load(Ordering::Relaxed)) {
         let began = Instant::now();
         guesser.follow(id);
+        if session.len() >= limit {
+            let kept = options.context_end.kept(session.tokens(), limit);
+            forgotten += session.len() - kept.len();
+            session.continue_with(&kept)?;
+        }
         // Of the tokens that are left, one is drawn after the last guess.
-        let most = if plain.tokens < PLAIN_STEPS { 0 } else { text.left().saturating_sub(1) };
+        let left = text.left().min(limit - session.len());
+        let most = if plain.tokens < PLAIN_STEPS { 0 } else { left.saturating_sub(1) };
         let fed;
         if guesser.guess(most, text.sampler())?.is_empty() {
             session.feed(&[id])?;
@@ -201,20 +230,29 @@ pub fn generate(
     let seed = text.sampler().seed();
     let finish = text.finish().cloned().unwrap_or(Finish::Cancelled);
     let (ids, text) = text.into_parts();
-    let prefill = prefill.unwrap_or_default();
-    Ok(Generation { ids, text, finish, prefill, decode, plain, guessed: guesser.done, seed })
+    if finish == Finish::Context && options.context_end == ContextEnd::Error {
+        return Err(tensorlogic::Error::Context { limit, asked: limit.saturating_add(1) }.into());
+    }
+    let (prefill, guessed) = (prefill.unwrap_or_default(), guesser.done);
+    Ok(Generation { ids, text, finish, prefill, decode, plain, guessed, seed, forgotten })
 }
 
-/// Makes the session's sequence the prompt, piece by piece so that it can be cancelled; `None` if it was.
-pub(crate) fn feed_prompt(
+/// Makes the session's sequence the prompt, piece by piece so that it can be cancelled; `None` if it was. Gives how many tokens were fed.
+///
+/// # Errors
+/// As for [`Session::feed`].
+pub fn feed_prompt(
     session: &mut Session,
     prompt: &[u32],
     cancel: &AtomicBool,
 ) -> Result<Option<Timing>, GenerateError> {
     let began = Instant::now();
+    if session.tokens() == prompt && !session.logits().is_empty() {
+        return Ok(Some(Timing::default()));
+    }
     let shared = session.tokens().iter().zip(prompt).take_while(|(a, b)| a == b).count();
     // The last token is fed even if the sequence has it, for the logits after it.
-    let before = shared.min(prompt.len() - 1);
+    let before = shared.min(prompt.len().saturating_sub(1));
     let mut upto = before;
     while upto < prompt.len() {
         if cancel.load(Ordering::Relaxed) {

@@ -286,7 +286,7 @@ mod tests {
             StoreSpec { name: "h".into(), width: 2, window: Some(2), dtype: DType::F32, scanned: false };
         let mut one_row = Store::new(&spec, &Meter::default());
         for t in 0..1000 {
-            assert_eq!(t == 0 || row(&one_row, t - 1) == Some([t as f32 - 1.0, 1.0 - t as f32]), true);
+            assert!(t == 0 || row(&one_row, t - 1) == Some([t as f32 - 1.0, 1.0 - t as f32]));
             fill(&mut one_row, t + 1);
         }
         assert!(one_row.bytes() <= 2 * 2 * 2 * 4, "{}", one_row.bytes());
