@@ -201,7 +201,9 @@ impl Generator {
     /// What tells this model with this program from any other, see [`saved`](crate::saved). Computed once.
     pub fn fingerprint(&self) -> &[u8; 32] {
         let inner = &*self.inner;
-        inner.fingerprint.get_or_init(|| fingerprint(&inner.program, &inner.function, &inner.model, &inner.planned.plan))
+        inner
+            .fingerprint
+            .get_or_init(|| fingerprint(&inner.program, &inner.function, &inner.model, &inner.planned.plan))
     }
 
     pub(crate) fn meter(&self) -> &Meter {

@@ -7,7 +7,7 @@
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
-use tensorlogic::{Diagnostics, Error};
+use tensorlogic::{Diagnostics, Error, SavedError};
 use tl_formats::ErrorKind;
 use tl_llm::download::FetchError;
 use tl_llm::{ConversationError, GenerateError};
@@ -146,6 +146,16 @@ pub fn more_about(diagnostics: &Diagnostics) -> String {
     }
 }
 
+impl From<SavedError> for Failure {
+    fn from(error: SavedError) -> Self {
+        match error {
+            SavedError::Io(error) => error.into(),
+            SavedError::Tokens(error) => error.into(),
+            SavedError::Malformed(_) | SavedError::Other => Self::data(error.to_string()),
+        }
+    }
+}
+
 impl From<tl_formats::Error> for Failure {
     fn from(error: tl_formats::Error) -> Self {
         Self { code: format_code(error.kind()), message: error.to_string() }
@@ -168,7 +178,10 @@ impl From<GenerateError> for Failure {
             GenerateError::EmptyPrompt => Self::usage(error.to_string()),
             GenerateError::OtherVocabulary(message) => Self::data(message),
             GenerateError::Excluded { .. } => Self::data(error.to_string()),
-            GenerateError::Sample(error) => Self { code: 70, message: error.to_string() },
+            GenerateError::Sample(_)
+            | GenerateError::Memory { .. }
+            | GenerateError::Step(_)
+            | GenerateError::Stopped => Self { code: 70, message: error.to_string() },
         }
     }
 }

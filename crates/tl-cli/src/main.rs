@@ -36,6 +36,8 @@ enum Command {
     Chat(commands::chat::Args),
     /// Continue a text, or a list of token ids.
     Generate(commands::generate::Args),
+    /// Continue many prompts or answer many chats, a file of JSON lines, several at once.
+    Batch(commands::batch::Args),
     /// Run a program.
     Run(commands::run::Args),
     /// Talk to the language: statements run as they are typed, and values are printed.
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Chat(args) => commands::chat::run(args, threads),
         Command::Generate(args) => commands::generate::run(args, threads),
+        Command::Batch(args) => commands::batch::run(args, threads),
         Command::Run(args) => commands::run::run(args, threads),
         Command::Repl(args) => commands::repl::run(args, threads),
         Command::Check(args) => commands::check::run(args),

@@ -41,6 +41,51 @@ impl Bar {
     }
 }
 
+/// A bar that counts rows and says how long the rest will take; nothing where standard error is no terminal.
+pub struct RowsBar(Option<ProgressBar>);
+
+impl RowsBar {
+    /// A bar for so many rows, of which some are done.
+    pub fn new(rows: u64, done: u64) -> Self {
+        let style = ProgressStyle::with_template("{bar:24} {pos}/{len} rows {msg} {eta} left")
+            .expect("the template is valid");
+        Self(std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(rows).with_style(style).with_position(done);
+            bar.reset_eta();
+            bar
+        }))
+    }
+
+    /// One more row is done.
+    pub fn advance(&self) {
+        if let Some(bar) = &self.0 {
+            bar.inc(1);
+        }
+    }
+
+    /// Says how fast it goes.
+    pub fn tell(&self, message: impl FnOnce() -> String) {
+        if let Some(bar) = &self.0 {
+            bar.set_message(message());
+        }
+    }
+
+    /// Prints a remark above the bar.
+    pub fn remark(&self, text: &str) {
+        match &self.0 {
+            Some(bar) => bar.println(text),
+            None => crate::terminal::remark(format_args!("{text}")),
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(self) {
+        if let Some(bar) = self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 fn style(bounded: bool) -> ProgressStyle {
     let template = if bounded {
         "{wide_msg} {bar:24} {bytes}/{total_bytes} {bytes_per_sec} {eta}"

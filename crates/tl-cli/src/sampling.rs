@@ -1,6 +1,7 @@
 //! The options that choose how the next token is sampled: one table for the commands that sample, and for `/set`.
 
 use clap::Args;
+use tl_llm::ContextEnd;
 use tl_llm::catalogue::Entry;
 use tl_llm::sampling::SamplingParams;
 
@@ -46,6 +47,10 @@ pub struct SamplingArgs {
     /// Text that ends the answer. May be repeated.
     #[arg(long, value_name = "TEXT")]
     pub stop: Vec<String>,
+    /// What happens when the context is full: stop; error; or shift, which goes on with the first 4 tokens (or SINKS of them) and the later half
+    /// of the others, computed again at their new positions.
+    #[arg(long, value_name = "stop|shift[=SINKS]|error", default_value_t, help_heading = "Options")]
+    pub context_end: ContextEnd,
 }
 
 /// What the draws begin with.

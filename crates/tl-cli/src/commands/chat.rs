@@ -10,7 +10,7 @@ use tl_formats::chat_template::{ChatTemplate, Message};
 use tl_llm::catalogue::Catalogue;
 use tl_llm::{Conversation, Finish, GenerateOptions, Generation, Speculation};
 
-use super::stats;
+use super::{stats, tell_forgotten};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt;
 use crate::opening::{self, OpenArgs, Opened};
@@ -101,7 +101,7 @@ fn split_words(words: &[String]) -> Outcome<(&str, Option<&str>)> {
     }
 }
 
-fn read_template(path: &Path) -> Outcome<Arc<ChatTemplate>> {
+pub(super) fn read_template(path: &Path) -> Outcome<Arc<ChatTemplate>> {
     let source = std::fs::read_to_string(path).map_err(|e| Failure::file(path, &e))?;
     ChatTemplate::parse(&source).map(Arc::new).map_err(|e| Failure::data(format!("{}: {e}", path.display())))
 }
@@ -134,6 +134,7 @@ impl Chat {
             sampling: self.args.sampling.params(self.opened.entry),
             stop: self.args.sampling.stop.clone(),
             speculation: self.speculation.clone(),
+            context_end: self.args.sampling.context_end,
             ..GenerateOptions::default()
         };
         let cancel = Arc::clone(&self.cancel);
@@ -147,6 +148,7 @@ impl Chat {
         self.cancel.store(false, Ordering::Relaxed);
         written?;
         print(format_args!("\n"))?;
+        tell_forgotten(generation.forgotten);
         match &generation.finish {
             Finish::Context => remark(format_args!("(the context is full; /clear begins again)")),
             Finish::Cancelled => remark(format_args!("(stopped)")),

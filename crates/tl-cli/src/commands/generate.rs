@@ -1,19 +1,21 @@
 //! `tl generate`: continues a text or a list of token ids, as they are, without a chat template: once, several times (`--samples`), or by the
 //! most probable continuations (`--beams`).
 
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
+use tensorlogic::{SavedError, Session};
 use tl_formats::tokenizer::{EncodeOptions, Tokenizer};
 use tl_llm::sampling::builtins::top_k_values;
 use tl_llm::speculation::Guessed;
 use tl_llm::{
     BeamOptions, Beams, Finish, GenerateError, GenerateOptions, Generation, Samples, Timing, beam_search,
-    generate, prompt_ids, sample_many,
+    feed_prompt, generate, prompt_cache, prompt_ids, sample_many,
 };
 
-use super::{print_json, stats};
+use super::{print_json, stats, tell_forgotten};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt;
 use crate::opening::{self, OpenArgs, Opened};
@@ -44,6 +46,10 @@ pub struct Args {
     /// Add no token at the beginning, whatever the model's file asks for.
     #[arg(long)]
     no_bos: bool,
+    /// Keep what is remembered of the prompt in this file: it is read if it is there and of this model and program, and written after the
+    /// prompt was computed.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["samples", "beams"])]
+    prompt_cache: Option<PathBuf>,
     /// Report the K largest logits of the first new position.
     #[arg(long, value_name = "K", default_value_t = 0)]
     top_logits: usize,
@@ -109,6 +115,7 @@ pub fn run(args: Args, threads: Option<usize>) -> Outcome {
         ignore_end: args.ignore_end,
         show_special: false,
         speculation: args.speculation.speculation(&opened.generator, &args.open)?,
+        context_end: args.sampling.context_end,
     };
     let run = Run { args: &args, opened: &opened, tokenizer, prompt, options };
     match (args.beams, args.samples) {
@@ -130,9 +137,9 @@ struct Run<'a> {
 impl Run<'_> {
     /// One continuation, shown as it comes.
     fn once(&self) -> Outcome {
-        let Run { args, opened, tokenizer, prompt, options } = self;
+        let Run { args, tokenizer, prompt, options, .. } = self;
         let cancel = interrupt::flag();
-        let mut session = opened.generator.session();
+        let mut session = self.cached()?;
         let (mut top, mut written) = (Ok(Vec::new()), Ok(()));
         let see = |logits: &[f32]| top = top_k_values(logits, args.top_logits);
         let show = |text: &str| {
@@ -141,8 +148,11 @@ impl Run<'_> {
                 cancel.fetch_or(written.is_err(), Ordering::Relaxed);
             }
         };
-        let generation = generate(&mut session, *tokenizer, prompt, options, &cancel, see, show)?;
+        let cached = self.cache(&mut session, &cancel)?;
+        let mut generation = generate(&mut session, *tokenizer, prompt, options, &cancel, see, show)?;
         written?;
+        generation.prefill.tokens += cached.tokens;
+        generation.prefill.time += cached.time;
         let top = top.map_err(GenerateError::from)?;
         if args.json {
             print_json(&self.report(&generation, &top))?;
@@ -151,9 +161,38 @@ impl Run<'_> {
             print(format_args!("{text}\n"))?;
             self.print_top(&top)?;
         }
+        tell_forgotten(generation.forgotten);
         let Generation { prefill, decode, guessed, .. } = generation;
         self.tell(prefill, generation.ids.len(), decode, guessed, generation.speed_up());
         if generation.finish == Finish::Cancelled { Err(Failure::interrupted()) } else { Ok(()) }
+    }
+
+    /// The sequence to begin with: that of the prompt cache, if there is one. One that can't be used is said and replaced.
+    fn cached(&self) -> Outcome<Session> {
+        let Some(path) = &self.args.prompt_cache else { return Ok(self.opened.generator.session()) };
+        match prompt_cache::load(&self.opened.generator, path) {
+            Ok(Some(session)) => Ok(session),
+            Ok(None) => Ok(self.opened.generator.session()),
+            Err(SavedError::Io(error)) => Err(Failure::file(path, &error)),
+            Err(error) => {
+                remark(format_args!("{}: {error}; it is written anew", path.display()));
+                Ok(self.opened.generator.session())
+            }
+        }
+    }
+
+    /// Computes the prompt and writes the prompt cache, if there is to be one and it has changed.
+    fn cache(&self, session: &mut Session, cancel: &AtomicBool) -> Outcome<Timing> {
+        let Some(path) = &self.args.prompt_cache else { return Ok(Timing::default()) };
+        let limit = self.opened.generator.context_limit().unwrap_or(usize::MAX);
+        if session.tokens() == self.prompt || self.prompt.is_empty() || self.prompt.len() > limit {
+            return Ok(Timing::default());
+        }
+        let fed = feed_prompt(session, &self.prompt, cancel)?;
+        if fed.is_some() {
+            prompt_cache::save(session, path).map_err(|e| Failure::file(path, &e))?;
+        }
+        Ok(fed.unwrap_or_default())
     }
 
     /// Several samples of the prompt.
@@ -251,6 +290,9 @@ impl Run<'_> {
         self.add_prompt(&mut report, top, generation.prefill, generation.decode);
         report["finish"] = json!(finish_name(&generation.finish));
         report["seed"] = json!(generation.seed);
+        if generation.forgotten > 0 {
+            report["forgotten"] = json!(generation.forgotten);
+        }
         if let Some(speed_up) = generation.speed_up() {
             let Guessed { guessed, accepted } = generation.guessed;
             report["speculation"] = json!({ "guessed": guessed, "accepted": accepted, "speed_up": speed_up });

@@ -1,5 +1,6 @@
 //! The commands, a file each.
 
+pub mod batch;
 pub mod chat;
 pub mod check;
 pub mod embed;
@@ -19,11 +20,18 @@ use tl_llm::Timing;
 use tl_llm::speculation::Guessed;
 
 use crate::failure::Outcome;
-use crate::terminal::print;
+use crate::terminal::{print, remark};
 
 /// Prints one JSON value on a line.
 fn print_json(value: &Value) -> Outcome {
     print(format_args!("{value}\n"))
+}
+
+/// Says that a text lost a part of its past, if it did.
+fn tell_forgotten(tokens: usize) {
+    if tokens > 0 {
+        remark(format_args!("the context was full: {tokens} tokens were forgotten to go on"));
+    }
 }
 
 /// The speed of prompt and answer, and what came of guesses, for `--stats`.
