@@ -244,10 +244,13 @@ impl Equations {
         let source = equation.span().source;
         let left = |e: &ast::Equation| e.lhs().map(|lhs| lhs.text().split_whitespace().collect::<String>());
         let count = |e: &ast::Equation| e.indexed().map_or(0, |indexed| indexed.indices().count());
-        let replaces = |old: &ast::Equation| {
-            old.span().source != source && (left(old) == left(equation) || count(old) != count(equation))
+        let replaces = |old: &Clause| match old {
+            Clause::Equation(old) => {
+                old.span().source != source && (left(old) == left(equation) || count(old) != count(equation))
+            }
+            Clause::Rule(_) => false,
         };
-        while let Some(at) = self.written.iter().position(|w| w.name == *name && replaces(&w.equation)) {
+        while let Some(at) = self.written.iter().position(|w| w.name == *name && replaces(&w.clause)) {
             self.forget(at);
         }
         self.forget_readers_of(name);

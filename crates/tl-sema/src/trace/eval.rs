@@ -139,6 +139,13 @@ impl Tracer<'_> {
         if let Some(&number) = frame.block.defaults.get(name) {
             return self.unit_value(frame, number, span).map(Some);
         }
+        if let Some((later, _)) = frame.block.lets.iter().find(|(n, _)| n.text == *name) {
+            return self.fail(
+                Diagnostic::error(codes::UNKNOWN_NAME, span, format!("`{name}` is not defined yet"))
+                    .here("a `let` sees those before it")
+                    .label(later.span, "defined here"),
+            );
+        }
         if frame.block.tensors.contains_key(name) || frame.block.function.is_some() {
             return Ok(None);
         }
