@@ -47,7 +47,9 @@ impl ContextEnd {
         match self {
             ContextEnd::Shift { sinks } if limit > 0 => {
                 let mut kept = shifted(prompt, sinks, limit);
-                if kept.is_empty() {
+                // What comes next follows the last token, so that one stays even where there is room for no other.
+                if kept.last() != prompt.last() {
+                    kept.truncate(limit - 1);
                     kept.extend(prompt.last());
                 }
                 let forgotten = prompt.len() - kept.len();

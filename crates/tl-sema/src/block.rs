@@ -202,7 +202,7 @@ impl Block {
                 })
         };
         let (_, index) = unit.indices.iter().flatten().enumerate().find(grows)?;
-        let found = Diagnostic::error(codes::NO_BOUND, index.span, format!("`{target}` grows without end"))
+        let found = Diagnostic::error(codes::NO_ROUNDS, index.span, format!("`{target}` grows without end"))
             .here("the rule makes new numbers from its own")
             .help("say how many there are: `dim n = 100`, for the index `n` of the rule");
         Some(found)

@@ -118,7 +118,7 @@ codes! {
     E0606 NOT_A_GENERATOR "a function does not have the form of a generator"
     E0607 NO_BEGINNING "a recursion has no first element"
     E0608 REFUSED "a program refuses what it is given"
-    E0609 NO_BOUND "a recursion may not end"
+    E0609 NO_ROUNDS "a fixpoint stands where no rounds can be made"
     E0610 NOT_SETTLED "a recursion has not come to an end"
     E0611 NOT_STRATIFIED "a relation depends on its own negation"
 

@@ -65,14 +65,14 @@ impl Tracer<'_> {
                 && !frame.block.tensors[name].iter().any(|&unit| frame.block.units[unit].is_virtual)
                 && !self.is_outside(frame, name, steps)?
             {
-                return self.fail(no_base(frame, name, *step, span));
+                return self.fail(no_element(frame, name, *step, span));
             }
             let node = self.graph.constant(0.0, span);
             return Ok(Tensor { node, axes: Vec::new() });
         }
         let recursive = frame.block.domains.cycle(name).is_some();
         if let Some(step) = steps.first().filter(|_| recursive && self.never_begins(frame, name)) {
-            return self.fail(no_base(frame, name, *step, span));
+            return self.fail(no_beginning(frame, name, *step, span));
         }
         if recursive && found.iter().any(|m| self.left_delay(frame, m.unit).is_some()) {
             return self.define_ahead(frame, name, steps, &found, span);
@@ -323,15 +323,26 @@ fn cyclic(frame: &Frame, name: &Arc<str>, span: Span) -> Diagnostic {
         .help("a recursion needs an index that goes on: `x[n + 1] = f(x[n])`, with `x[0] = …`")
 }
 
+/// A recursion runs to an element that nothing defines.
 #[cold]
-fn no_base(frame: &Frame, name: &Arc<str>, step: Coordinate, span: Span) -> Diagnostic {
-    let mut diagnostic = Diagnostic::error(
-        codes::NO_BEGINNING,
-        span,
-        format!("the recursion of `{name}` has no beginning: nothing defines it at {}", step.step),
-    );
-    if let Some(&unit) = frame.block.tensors.get(name).and_then(|units| units.first()) {
-        diagnostic = diagnostic.label(frame.block.units[unit].target.span, "defined here");
+fn no_element(frame: &Frame, name: &Arc<str>, step: Coordinate, span: Span) -> Diagnostic {
+    let step = step.step;
+    recursion(frame, name, &format!("nothing defines it at {step}"), span)
+        .help(format!("add an equation for its first element: `{name}[{step}] = …`"))
+}
+
+/// Each equation of a recursion needs another element of it.
+#[cold]
+fn no_beginning(frame: &Frame, name: &Arc<str>, step: Coordinate, span: Span) -> Diagnostic {
+    recursion(frame, name, &format!("`{name}[{}]` needs another element, and so on", step.step), span)
+        .help(format!("add an equation for its first element, as `{name}[0] = …`"))
+}
+
+fn recursion(frame: &Frame, name: &Arc<str>, why: &str, span: Span) -> Diagnostic {
+    let message = format!("the recursion of `{name}` has no beginning: {why}");
+    let diagnostic = Diagnostic::error(codes::NO_BEGINNING, span, message);
+    match frame.block.tensors.get(name).and_then(|units| units.first()) {
+        Some(&unit) => diagnostic.label(frame.block.units[unit].target.span, "defined here"),
+        None => diagnostic,
     }
-    diagnostic.help(format!("add an equation for its first element: `{name}[{}] = …`", step.step))
 }

@@ -91,7 +91,7 @@ impl Tracer<'_> {
             if axes.iter().any(|&axis| self.graph.extent(axis).is_stream()) {
                 return self.fail(
                     Diagnostic::error(
-                        codes::NO_BOUND,
+                        codes::NO_ROUNDS,
                         span,
                         format!("`{member}` has no order along the stream"),
                     )
@@ -309,6 +309,6 @@ fn no_bound(equation: &Equation, in_cycle: &dyn Fn(&str) -> bool) -> Diagnostic 
 
 #[cold]
 fn nested(span: Span) -> Diagnostic {
-    Diagnostic::error(codes::NO_BOUND, span, "a recursion to a fixpoint is repeated by another")
+    Diagnostic::error(codes::NO_ROUNDS, span, "a recursion to a fixpoint is repeated by another")
         .help("give the inner one an index of its own: `x[n + 1] = f(x[n])`")
 }

@@ -311,7 +311,7 @@ impl<'a> Tracer<'a> {
         if let (Some(_), [first, ..]) = (self.rows, &self.loops[..]) {
             self.diagnostics.push(
                 Diagnostic::error(
-                    codes::NO_BOUND,
+                    codes::NO_ROUNDS,
                     first.span,
                     "a recursion to a fixpoint can't be part of a stream",
                 )

@@ -173,7 +173,10 @@ fn completions(line: &str, at: usize, names: &[String]) -> (usize, Vec<String>) 
 /// or its end comes where something is missing.
 pub(super) fn is_complete(text: &str) -> bool {
     let program = match text.trim_start().strip_prefix(':') {
-        Some(command) => command.split_once(char::is_whitespace).map_or("", |(_, argument)| argument),
+        Some(command) => match command.split_once(char::is_whitespace) {
+            Some((name, argument)) if super::takes_program(name) => argument,
+            _ => "",
+        },
         None => text,
     };
     let Ok(source) = Source::detached("", program) else { return true };

@@ -85,6 +85,11 @@ const COMMANDS: &[Command] = &[
     Command { name: "quit", argument: "", about: "leave (or Ctrl-D)", run: Repl::quit },
 ];
 
+/// Whether a piece of a program follows the name of a command.
+fn takes_program(name: &str) -> bool {
+    COMMANDS.iter().any(|c| c.name == name && matches!(c.argument, "EXPR" | "STATEMENT"))
+}
+
 /// Runs the command.
 pub fn run(args: Args, threads: Option<usize>) -> Outcome {
     let interrupt = interrupt::flag();
