@@ -65,6 +65,15 @@ pub struct StoreLine {
 }
 
 impl StoreLine {
+    /// Which rows are kept, in words.
+    pub fn kept(&self) -> String {
+        match self.window {
+            None => "all rows".to_owned(),
+            Some(1) => "one row".to_owned(),
+            Some(rows) => format!("a ring of {rows} rows"),
+        }
+    }
+
     /// Bytes of a row.
     pub fn row_bytes(&self) -> usize {
         self.dtype.row_bytes(self.width).unwrap_or(self.width * size_of::<f32>())
@@ -86,7 +95,9 @@ impl Explanation {
         out.bytes_per_token = out.kernels.iter().map(|k| k.bytes).sum();
         out.flops_per_token = out.kernels.iter().map(|k| k.flops).sum();
         for spec in &plan.stores {
-            let StoreSpec { name, width, window, dtype, .. } = spec.clone();
+            let StoreSpec { name, width, window, dtype, scanned } = spec.clone();
+            // Of rows that are read one by one, the step's own is not kept: what `h[p - 1]` needs is one row.
+            let window = window.map(|rows| if scanned { rows } else { rows.saturating_sub(1).max(1) });
             let line = StoreLine { name, width, window, dtype };
             match line.window {
                 None => out.growing_bytes_per_position += line.row_bytes(),
@@ -111,8 +122,7 @@ impl fmt::Display for Explanation {
         }
         writeln!(f, "\nremembered for each sequence")?;
         for store in &self.stores {
-            let kept = store.window.map_or("all rows".to_owned(), |w| format!("the last {w} rows"));
-            writeln!(f, "  {:<12} {kept}, {} a row", store.name, bytes(store.row_bytes()))?;
+            writeln!(f, "  {:<12} {}, {} a row", store.name, store.kept(), bytes(store.row_bytes()))?;
         }
         writeln!(
             f,

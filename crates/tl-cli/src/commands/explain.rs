@@ -156,8 +156,7 @@ impl Report<'_> {
 }
 
 fn store_line(s: &StoreLine) -> Line {
-    let kept = s.window.map_or("all rows".to_owned(), |w| format!("a ring of {w} rows"));
-    let kept = format!("{kept}, {} a row", bytes(s.row_bytes()));
+    let kept = format!("{}, {} a row", s.kept(), bytes(s.row_bytes()));
     Line { text: format!("{:<10} {kept}", s.name), likeness: format!("{} {kept}", without_layers(&s.name)) }
 }
 

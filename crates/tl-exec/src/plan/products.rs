@@ -234,9 +234,14 @@ impl Planner<'_> {
         let size =
             |axes: &[AxisId]| axes.iter().filter_map(|&a| self.graph.extent(a).known()).product::<usize>();
         let query = self.buffer_view(found.query, rows);
-        let stored = |node: NodeId, width: &[AxisId]| {
+        let stored = |node: NodeId, read: NodeId, width: &[AxisId]| {
             let axes = &self.graph.node(node).axes;
             let view = View::dense(self.graph, Source::Buffer(BufferId(0)), axes);
+            // A read may give every axis another name, not the stream's alone.
+            let view = match &self.graph.node(read).op {
+                Op::Relabel(pairs) => view.relabel(pairs),
+                _ => view,
+            };
             let store = self
                 .derived
                 .stored
@@ -249,7 +254,10 @@ impl Planner<'_> {
                 stride: view.stride(width[0]).step,
             }
         };
-        let (key, value) = (stored(found.key, &parts.key), stored(found.value, &parts.value));
+        let (key, value) = (
+            stored(found.key, found.key_read, &parts.key),
+            stored(found.value, found.value_read, &parts.value),
+        );
         for &operand in &found.operands {
             self.buffer_view(operand, rows);
         }
