@@ -2,10 +2,11 @@
 //!
 //! The numbers follow from the plan alone: a matrix is read once a step whatever the number of rows, and a product of
 //! `k` with `n` takes `2 · k · n` operations a row.
+//! A [`StepSize`] says what step the numbers are for; unless said otherwise, it is one row without a past.
 
 use std::fmt;
 
-use tl_exec::kernel::{Dim, Kernel, Plan, Source, Step, StoreSpec, WeightId};
+use tl_exec::kernel::{Attention, Dim, Kernel, Plan, Source, Step, StoreSpec, WeightId};
 use tl_syntax::Span;
 use tl_tensor::DType;
 
@@ -43,12 +44,32 @@ pub struct KernelLine {
     pub label: String,
     /// The equation that it came from.
     pub span: Span,
-    /// Bytes of weights that it reads.
+    /// Bytes of weights, and of remembered rows, that it reads.
     pub bytes: usize,
-    /// Operations for one row.
+    /// Operations.
     pub flops: usize,
+    /// Whether these are operations on integers, as products of quantized weights are.
+    pub integer: bool,
+    /// Which step of the plan it is, or is nested in.
+    pub step: usize,
     /// How deep it is nested: 1 inside a run for each sequence or row.
     pub depth: usize,
+}
+
+/// A step that an account is given for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StepSize {
+    /// Rows of the step.
+    pub rows: usize,
+    /// Rows whose results are wanted.
+    pub wanted: usize,
+    /// Positions that each row reads of what is remembered.
+    pub past: usize,
+}
+
+impl StepSize {
+    /// One row without a past.
+    pub const ROW: StepSize = StepSize { rows: 1, wanted: 1, past: 0 };
 }
 
 /// A store of a plan.
@@ -90,8 +111,15 @@ impl Explanation {
 
     /// The account of a plan.
     pub fn of_plan(plan: &Plan) -> Explanation {
+        Self::of_step(plan, StepSize::ROW)
+    }
+
+    /// The account of a plan, its kernels for a step of this size.
+    pub fn of_step(plan: &Plan, size: StepSize) -> Explanation {
         let mut out = Explanation { setup: plan.setup.len(), weights: plan.weights.len(), ..Self::default() };
-        collect(plan, &plan.steps, 0, &mut out.kernels);
+        for (number, step) in plan.steps.iter().enumerate() {
+            collect(plan, step, number, 0, size, &mut out.kernels);
+        }
         out.bytes_per_token = out.kernels.iter().map(|k| k.bytes).sum();
         out.flops_per_token = out.kernels.iter().map(|k| k.flops).sum();
         for spec in &plan.stores {
@@ -139,58 +167,93 @@ impl fmt::Display for Explanation {
     }
 }
 
-fn collect(plan: &Plan, steps: &[Step], depth: usize, out: &mut Vec<KernelLine>) {
-    for step in steps {
-        if let Kernel::PerSequence(inner) | Kernel::Scan(inner) = &step.kernel {
-            collect(plan, inner, depth + 1, out);
-            continue;
+fn collect(plan: &Plan, step: &Step, number: usize, depth: usize, size: StepSize, out: &mut Vec<KernelLine>) {
+    if let Kernel::PerSequence(inner) | Kernel::Scan(inner) = &step.kernel {
+        inner.iter().for_each(|step| collect(plan, step, number, depth + 1, size, out));
+        return;
+    }
+    let Cost { kind, bytes, flops } = size.cost(plan, &step.kernel);
+    let integer =
+        matches!(&step.kernel, Kernel::MatMul(m) if m.weights.iter().any(|w| is_quantized(plan, w.source)));
+    out.push(KernelLine {
+        kind,
+        label: step.label.clone(),
+        span: step.span,
+        bytes,
+        flops,
+        integer,
+        step: number,
+        depth,
+    });
+}
+
+/// A kernel's name, the bytes of weights and remembered rows that it reads, and its operations.
+struct Cost {
+    kind: &'static str,
+    bytes: usize,
+    flops: usize,
+}
+
+impl StepSize {
+    fn cost(self, plan: &Plan, kernel: &Kernel) -> Cost {
+        let cost = |kind, bytes, flops| Cost { kind, bytes, flops };
+        match kernel {
+            Kernel::MatMul(matmul) => {
+                let rows = self.product(&plan.buffers[matmul.input.index()].dims) / matmul.k.max(1);
+                let read = matmul.weights.iter().map(|w| source_bytes(plan, w.source)).sum();
+                let flops = matmul.weights.iter().map(|w| 2 * rows * matmul.k * w.n).sum();
+                cost("matmul", read, flops)
+            }
+            Kernel::Loop(l) => {
+                let positions = self.product(&l.outer) * self.len(l.inner);
+                cost("loop", 0, positions * l.tape.instrs.len())
+            }
+            Kernel::Attention(attention) => self.attention(plan, attention),
+            Kernel::Gather(gather) => {
+                let row = source_bytes(plan, gather.table) / gather.rows.max(1);
+                cost("gather", row * self.product(&plan.buffers[gather.index.index()].dims), 0)
+            }
+            Kernel::Einsum(einsum) => cost("einsum", 0, self.product(&einsum.axes) * einsum.operands.len()),
+            Kernel::Remember { .. } => cost("remember", 0, 0),
+            Kernel::Recall { .. } | Kernel::RecallAll { .. } => cost("recall", 0, 0),
+            Kernel::TakeWanted { .. } => cost("take", 0, 0),
+            Kernel::Decode { weight, .. } => cost("decode", weight_bytes(plan, *weight), 0),
+            Kernel::PerSequence(_) | Kernel::Scan(_) => cost("nested", 0, 0),
         }
-        let (kind, bytes, flops) = cost(plan, &step.kernel);
-        out.push(KernelLine { kind, label: step.label.clone(), span: step.span, bytes, flops, depth });
+    }
+
+    /// What is remembered is read once for all rows, and multiplied with each.
+    fn attention(self, plan: &Plan, attention: &Attention) -> Cost {
+        let past =
+            attention.window.0.map_or(self.past, |first| self.past.min(first.unsigned_abs() as usize + 1));
+        let width = attention.key_width + attention.value_width;
+        let rows =
+            self.len(plan.buffers[attention.out.buffer.index()].dims.first().copied().unwrap_or(Dim::Rows));
+        Cost {
+            kind: "attention",
+            bytes: past * attention.heads * width * size_of::<f32>(),
+            flops: 2 * rows * past * attention.heads * attention.queries * width,
+        }
+    }
+
+    fn product(self, dims: &[Dim]) -> usize {
+        dims.iter().map(|&dim| self.len(dim)).product()
+    }
+
+    fn len(self, dim: Dim) -> usize {
+        match dim {
+            Dim::Static(n) => n,
+            Dim::Rows => self.rows,
+            Dim::Wanted => self.wanted,
+            Dim::Stream => self.past.max(1),
+        }
     }
 }
 
-/// A kernel's name, the bytes of weights that it reads for one row, and its operations for one row.
-fn cost(plan: &Plan, kernel: &Kernel) -> (&'static str, usize, usize) {
-    match kernel {
-        Kernel::MatMul(matmul) => {
-            let rows = rows_of(plan, matmul.input, matmul.k);
-            let read = matmul.weights.iter().map(|w| source_bytes(plan, w.source)).sum();
-            let flops = matmul.weights.iter().map(|w| 2 * rows * matmul.k * w.n).sum();
-            ("matmul", read, flops)
-        }
-        Kernel::Loop(l) => {
-            let positions: usize = l.outer.iter().map(|&d| static_size(d)).product();
-            ("loop", 0, positions * static_size(l.inner) * l.tape.instrs.len())
-        }
-        Kernel::Attention(_) => ("attention", 0, 0),
-        Kernel::Gather(gather) => {
-            let row = source_bytes(plan, gather.table) / gather.rows.max(1);
-            ("gather", row, 0)
-        }
-        Kernel::Einsum(einsum) => {
-            let positions: usize = einsum.axes.iter().map(|&d| static_size(d)).product();
-            ("einsum", 0, positions * einsum.operands.len())
-        }
-        Kernel::Remember { .. } => ("remember", 0, 0),
-        Kernel::Recall { .. } | Kernel::RecallAll { .. } => ("recall", 0, 0),
-        Kernel::TakeWanted { .. } => ("take", 0, 0),
-        Kernel::Decode { weight, .. } => ("decode", weight_bytes(plan, *weight), 0),
-        Kernel::PerSequence(_) | Kernel::Scan(_) => ("nested", 0, 0),
-    }
-}
-
-/// Rows of a matrix product for one row of the stream.
-fn rows_of(plan: &Plan, input: tl_exec::kernel::BufferId, k: usize) -> usize {
-    let dims = &plan.buffers[input.index()].dims;
-    dims.iter().map(|&d| static_size(d)).product::<usize>() / k.max(1)
-}
-
-/// The size of a dimension for a step of one row.
-fn static_size(dim: Dim) -> usize {
-    match dim {
-        Dim::Static(n) => n,
-        Dim::Rows | Dim::Wanted | Dim::Stream => 1,
+fn is_quantized(plan: &Plan, source: Source) -> bool {
+    match source {
+        Source::Weight(id) => plan.weights[id.index()].tensor.dtype().kind() == tl_tensor::Kind::Quantized,
+        Source::Buffer(_) => false,
     }
 }
 

@@ -220,6 +220,16 @@ impl Generator {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
+    /// Turns the measurement of kernels on or off. While it is off it costs nothing.
+    pub fn trace(&self, on: bool) {
+        self.stepper().executable.trace(on);
+    }
+
+    /// Seconds that each step of the plan has taken since the last call, in the order of the plan; none unless [`Generator::trace`] is on.
+    pub fn times(&self) -> Vec<f64> {
+        self.stepper().executable.times()
+    }
+
     /// What runs the steps. One uncontended lock a step, unless sequences of one generator are fed from several threads at once.
     pub(crate) fn stepper(&self) -> MutexGuard<'_, Stepper> {
         self.inner.stepper.lock().unwrap_or_else(PoisonError::into_inner)

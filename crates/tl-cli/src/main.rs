@@ -56,6 +56,8 @@ enum Command {
     Tokenize(commands::tokenize::Args),
     /// Turn the lines of standard input into vectors.
     Embed(commands::embed::Args),
+    /// Measure how fast a model runs on this machine, beside what its memory allows.
+    Bench(commands::bench::Args),
     /// Write a model file with random weights, to measure with.
     Synth(commands::synth::Args),
     /// Measure how well a model predicts a text.
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         Command::Pull(args) => commands::pull::run(args),
         Command::Tokenize(args) => commands::tokenize::run(args),
         Command::Embed(args) => commands::embed::run(args, threads),
+        Command::Bench(args) => commands::bench::run(args, threads),
         Command::Synth(args) => commands::synth::run(args),
         Command::Perplexity(args) => commands::perplexity::run(args, threads),
     };

@@ -6,12 +6,14 @@ use std::ops::Range;
 use tl_tensor::DType;
 
 use crate::kernels::attention::{Attend, run_join};
+use crate::kernels::dense::RunDense;
 use crate::kernels::einsum::RunEinsum;
 use crate::kernels::matmul::{
     FloatFn, FloatRows, IntegerFn, Out, QuantizedRows, RowWriter, Rows, Scratch, Upcoming, integer_kernel,
     run_float, run_quantize,
 };
 use crate::kernels::tape::{RunLoop, RunTape};
+use crate::limits::run_chains;
 use crate::simd::portable::Portable;
 use crate::simd::{Simd, SimdFn};
 
@@ -38,6 +40,8 @@ pub struct Kernels {
     pub(crate) attend: unsafe fn(Attend<'_>),
     pub(crate) join: fn(&mut [f32], &[f32]),
     pub(crate) einsum: unsafe fn(RunEinsum<'_>),
+    pub(crate) dense: unsafe fn(RunDense<'_>),
+    pub(crate) chains: fn(usize, bool) -> usize,
 }
 
 /// A matrix of weights: `n` rows of `k` values, one after the other.
@@ -107,6 +111,9 @@ impl Kernels {
             join: run_join::<S>,
             // SAFETY: The caller vouches for the kernel, the table for the processor.
             einsum: |kernel| unsafe { run::<S, _>(kernel) },
+            // SAFETY: The caller vouches for the kernel, the table for the processor.
+            dense: |kernel| unsafe { run::<S, _>(kernel) },
+            chains: run_chains::<S>,
         }
     }
 

@@ -10,6 +10,7 @@ mod aligned;
 pub mod dispatch;
 pub mod executor;
 mod kernels;
+pub mod limits;
 pub mod pool;
 mod simd;
 

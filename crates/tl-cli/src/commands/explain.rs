@@ -12,6 +12,7 @@ use tensorlogic::{Explanation, Program, library};
 use tl_syntax::{SourceMap, Span};
 
 use super::print_json;
+use super::profile::Profile;
 use crate::failure::Outcome;
 use crate::opening::{self, OpenArgs, Opened};
 use crate::terminal::print;
@@ -28,6 +29,15 @@ pub struct Args {
     /// Print every kernel, also of layers that are alike.
     #[arg(long)]
     all: bool,
+    /// Run a step and show the time of its kernels, and what bounds it.
+    #[arg(long)]
+    profile: bool,
+    /// With --profile: the rows of the step.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "profile", value_parser = clap::value_parser!(u16).range(1..=ROWS))]
+    rows: u16,
+    /// With --profile: how many tokens come before it.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "profile")]
+    depth: u32,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -37,6 +47,9 @@ pub struct Args {
 
 /// Characters of an equation that are shown.
 const EQUATION_WIDTH: usize = 64;
+
+/// Rows of a step at most: a longer prompt is several steps.
+const ROWS: i64 = 256;
 
 /// Runs the command.
 pub fn run(args: Args, threads: Option<usize>) -> Outcome {
@@ -51,6 +64,15 @@ pub fn run(args: Args, threads: Option<usize>) -> Outcome {
     };
     let opened = opening::open(model.as_deref().unwrap_or_else(|| opening::default_name()), &open, threads)?;
     let program = program_of(&opened, &open)?;
+    if args.profile {
+        let size = (usize::from(args.rows), args.depth as usize);
+        let profile = Profile::measure(&opened.generator, &program.diagnostics().sources, size, threads)?;
+        return if args.json {
+            print_json(&profile.to_json())
+        } else {
+            print(format_args!("{}", profile.text()))
+        };
+    }
     let report = Report { explanation: opened.generator.explain(), sources: &program.diagnostics().sources };
     if args.json { print_json(&report.to_json()) } else { print(format_args!("{}", report.text(args.all))) }
 }
@@ -80,11 +102,29 @@ struct Report<'a> {
 }
 
 /// Where an equation stands.
-struct Place {
+pub(super) struct Place {
     file: String,
     line: u32,
     /// Its line without the spaces that align it.
     text: String,
+}
+
+/// The place of an equation.
+pub(super) fn place(sources: &SourceMap, span: Span) -> Option<Place> {
+    let source = sources.get(span.source)?;
+    let line = source.line_of(span.start);
+    let text = source.line(line).split_whitespace().collect::<Vec<_>>().join(" ");
+    let file = source.name().rsplit('/').next().unwrap_or_default().to_owned();
+    Some(Place { file, line, text })
+}
+
+impl Place {
+    /// File, line, and as much of the equation as a line of a table has room for.
+    pub(super) fn brief(&self) -> String {
+        let short: String = self.text.chars().take(EQUATION_WIDTH).collect();
+        let more = if short.len() < self.text.len() { "…" } else { "" };
+        format!("{:<11} {short}{more}", format!("{}:{}", self.file, self.line))
+    }
 }
 
 /// A line to print, and what makes it like another one.
@@ -95,11 +135,7 @@ struct Line {
 
 impl Report<'_> {
     fn place(&self, span: Span) -> Option<Place> {
-        let source = self.sources.get(span.source)?;
-        let line = source.line_of(span.start);
-        let text = source.line(line).split_whitespace().collect::<Vec<_>>().join(" ");
-        let file = source.name().rsplit('/').next().unwrap_or_default().to_owned();
-        Some(Place { file, line, text })
+        place(self.sources, span)
     }
 
     fn to_json(&self) -> serde_json::Value {
@@ -142,11 +178,7 @@ impl Report<'_> {
 
     fn kernel_line(&self, k: &KernelLine) -> Line {
         let weights = if k.bytes > 0 { bytes(k.bytes) } else { String::new() };
-        let place = self.place(k.span).map_or_else(String::new, |p| {
-            let short: String = p.text.chars().take(EQUATION_WIDTH).collect();
-            let more = if short.len() < p.text.len() { "…" } else { "" };
-            format!("{:<11} {short}{more}", format!("{}:{}", p.file, p.line))
-        });
+        let place = self.place(k.span).map_or_else(String::new, |p| p.brief());
         let head = format!("{:indent$}{:<10}", "", k.kind, indent = 2 * k.depth);
         Line {
             text: format!("{head} {:<8} {weights:>9}  {place}", k.label).trim_end().to_owned(),

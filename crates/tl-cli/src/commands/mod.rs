@@ -1,6 +1,7 @@
 //! The commands, a file each.
 
 pub mod batch;
+pub mod bench;
 pub mod chat;
 pub mod check;
 pub mod embed;
@@ -9,6 +10,7 @@ pub mod fmt;
 pub mod generate;
 pub mod inspect;
 pub mod perplexity;
+pub mod profile;
 pub mod pull;
 pub mod repl;
 pub mod run;

@@ -154,6 +154,8 @@ struct Worker {
     products: Aligned<f32>,
     registers: Registers,
     attention: Memory,
+    /// Packed operands of dense products.
+    packed: Aligned<f32>,
 }
 
 /// Memory of all threads, each its own.
@@ -390,6 +392,7 @@ impl Machine {
             Task::Product(product) => self.product(product, next.next(), plan, buffers, bracket.whole),
             Task::Pass(pass) => self.pass(pass, buffers, bracket.whole),
             Task::Einsum(einsum) => self.einsum(einsum, buffers, bracket.whole),
+            Task::Dense(dense) => self.dense(dense, buffers),
             Task::Attention(attention) => self.attention(attention, plan, buffers, bracket),
             Task::Move(motion) => self.copy(motion, plan, buffers, bracket),
             Task::PerSequence(tasks) => {

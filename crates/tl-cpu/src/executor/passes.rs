@@ -9,6 +9,7 @@ use tl_exec::kernel::Einsum;
 use super::Machine;
 use super::check::{is_disjoint, reads_own_stores};
 use super::task::Pass;
+use crate::kernels::dense::{Dense, RunDense};
 use crate::kernels::einsum::{self, RunEinsum};
 use crate::kernels::tape::{Buffers, MAX_AXES, RunLoop, Window};
 use crate::simd::LANES;
@@ -24,6 +25,11 @@ pub(super) fn make_room(machine: &mut Machine, pass: &Pass, window: &Window) {
     for worker in machine.workers.each() {
         worker.registers.reserve(usize::from(tape.vectors), usize::from(tape.scalars), len.max(1));
     }
+}
+
+/// Makes room for packed operands.
+pub(super) fn make_room_to_pack(machine: &mut Machine, dense: &Dense) {
+    machine.workers.each().for_each(|worker| worker.packed.grow(dense.memory()));
 }
 
 impl Machine {
@@ -76,6 +82,17 @@ impl Machine {
             let range = places * part / parts..places * (part + 1) / parts;
             // SAFETY: The parts are disjoint places of the result, and the accesses are inside of their buffers.
             unsafe { (self.kernels.einsum)(RunEinsum { einsum, buffers, window, places: range }) };
+        });
+    }
+
+    pub(super) fn dense(&mut self, dense: &Dense, buffers: Buffers<'_>) {
+        let parts = dense.parts(self.pool.threads());
+        self.fork(parts.all, dense.terms() / LANES, &|part, worker| {
+            // SAFETY: The parts are disjoint pieces of the result, each run by a worker of its own number, and the accesses are inside of their buffers.
+            unsafe {
+                let memory = &mut self.workers.get(worker).packed;
+                (self.kernels.dense)(RunDense { dense, buffers, parts, part, memory });
+            }
         });
     }
 }

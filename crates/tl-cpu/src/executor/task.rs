@@ -9,6 +9,7 @@ use super::Machine;
 use super::arena::Room;
 use super::products;
 use crate::dispatch::Kernels;
+use crate::kernels::dense::Dense;
 use crate::kernels::einsum::MAX_OPERANDS;
 use crate::kernels::matmul::{IntegerFn, Rows, Upcoming};
 use crate::kernels::tape::{Buffers, MAX_AXES, Window};
@@ -18,6 +19,8 @@ pub(super) enum Task {
     Product(Product),
     Pass(Pass),
     Einsum(Einsum),
+    /// A join that is a product of two dense tensors.
+    Dense(Dense),
     Attention(Attention),
     Move(Move),
     PerSequence(Vec<Task>),
@@ -150,7 +153,7 @@ impl Compiler<'_> {
                     (1..=MAX_OPERANDS).contains(&einsum.operands.len()),
                     "a join has 1 to {MAX_OPERANDS} factors"
                 );
-                Task::Einsum(einsum.clone())
+                Dense::of(einsum).map_or_else(|| Task::Einsum(einsum.clone()), Task::Dense)
             }
             Kernel::Gather(gather) => Task::Move(Move::Gather {
                 table: self.matrix(gather.table, gather.rows, gather.width),
@@ -266,6 +269,7 @@ impl Machine {
                 Task::Pass(pass) => super::passes::make_room(self, pass, &window),
                 Task::Attention(attention) => super::attention::make_room(self, attention, &window),
                 Task::PerSequence(tasks) | Task::Scan(tasks) => self.make_room(plan, tasks, room),
+                Task::Dense(dense) => super::passes::make_room_to_pack(self, dense),
                 Task::Einsum(_) | Task::Move(_) => {}
             }
         }

@@ -1,6 +1,7 @@
 //! What is computed with vectors, a file or a folder an operation.
 
 pub(crate) mod attention;
+pub(crate) mod dense;
 pub(crate) mod einsum;
 pub(crate) mod math;
 pub(crate) mod matmul;

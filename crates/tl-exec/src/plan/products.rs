@@ -19,6 +19,9 @@ pub(super) struct Product {
     pub epilogue: Vec<NodeId>,
 }
 
+/// Rows and columns of a product of dense tensors, at least, for a join that needs no matrix.
+const LEAST_SIDE: usize = 16;
+
 /// One product.
 pub(super) struct Operand {
     pub node: NodeId,
@@ -71,7 +74,15 @@ impl Planner<'_> {
         if !summed_in(left) || !summed_in(matrix) {
             return None;
         }
-        let rest = |n: NodeId| axes(n).iter().copied().filter(|x| !sum.contains(x)).collect();
+        let rest =
+            |n: NodeId| -> Vec<AxisId> { axes(n).iter().copied().filter(|x| !sum.contains(x)).collect() };
+        // Two dense tensors are multiplied where they stand, in any order of axes. A matrix of few rows or columns is better laid out for it.
+        let size =
+            |axes: &[AxisId]| axes.iter().filter_map(|&a| self.graph.extent(a).known()).product::<usize>();
+        let dense = !streams(a) && !streams(b) && !is_weight(a) && !is_weight(b);
+        if dense && size(&rest(a)).min(size(&rest(b))) >= LEAST_SIDE {
+            return None;
+        }
         Some(Form { left, matrix, row_axes: rest(left), matrix_axes: rest(matrix), summed: sum.clone() })
     }
 
