@@ -19,8 +19,8 @@ pub(super) struct Product {
     pub epilogue: Vec<NodeId>,
 }
 
-/// Rows and columns of a product of dense tensors, at least, for a join that needs no matrix.
-const LEAST_SIDE: usize = 16;
+/// The shorter and the longer side of a product of dense tensors, at least, for it to need no matrix.
+const LEAST_SIDES: (usize, usize) = (4, 16);
 
 /// One product.
 pub(super) struct Operand {
@@ -76,11 +76,11 @@ impl Planner<'_> {
         }
         let rest =
             |n: NodeId| -> Vec<AxisId> { axes(n).iter().copied().filter(|x| !sum.contains(x)).collect() };
-        // Two dense tensors are multiplied where they stand, in any order of axes. A matrix of few rows or columns is better laid out for it.
+        // Two dense tensors are multiplied where they stand, in any order of axes. What is nearly a vector is better laid out as a matrix.
         let size =
-            |axes: &[AxisId]| axes.iter().filter_map(|&a| self.graph.extent(a).known()).product::<usize>();
+            |n: NodeId| rest(n).iter().filter_map(|&a| self.graph.extent(a).known()).product::<usize>();
         let dense = !streams(a) && !streams(b) && !is_weight(a) && !is_weight(b);
-        if dense && size(&rest(a)).min(size(&rest(b))) >= LEAST_SIDE {
+        if dense && size(a).min(size(b)) >= LEAST_SIDES.0 && size(a).max(size(b)) >= LEAST_SIDES.1 {
             return None;
         }
         Some(Form { left, matrix, row_axes: rest(left), matrix_axes: rest(matrix), summed: sum.clone() })
