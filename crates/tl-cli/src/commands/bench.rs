@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use tensorlogic::{Explanation, Generator, Session};
+use tensorlogic::{Explanation, Feed, Generator, Session};
 use tl_cpu::limits::Limits;
 use tl_cpu::{Isa, Pool};
 
@@ -27,7 +27,10 @@ pub struct Args {
     /// How many tokens a sequence has when decoding begins.
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_value = "0,512,2048")]
     depth: Vec<usize>,
-    /// Tokens that are decoded at each depth.
+    /// How many sequences are decoded together.
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_value = "8", value_parser = at_least_one)]
+    batch: Vec<usize>,
+    /// Tokens that are decoded of each sequence.
     #[arg(long, value_name = "N", default_value = "32", value_parser = at_least_one)]
     tokens: usize,
     /// How often everything is measured.
@@ -55,6 +58,8 @@ enum Kind {
     Prefill(usize),
     /// One token after the other, after so many.
     Decode(usize),
+    /// One token after the other of so many sequences at once.
+    Batch(usize),
 }
 
 /// A figure with its measurements, in tokens a second.
@@ -94,6 +99,7 @@ pub fn run(args: Args, threads: Option<usize>) -> Outcome {
     let first_seconds = start.elapsed().as_secs_f64();
     let kinds = args.prefill.iter().map(|&n| Kind::Prefill(n));
     let kinds = kinds.chain(args.depth.iter().map(|&n| Kind::Decode(n)));
+    let kinds = kinds.chain(args.batch.iter().map(|&n| Kind::Batch(n)));
     let mut figures: Vec<Figure> = kinds.map(|kind| Figure { kind, speeds: Vec::new() }).collect();
     for _ in 0..args.rounds {
         for figure in &mut figures {
@@ -133,7 +139,24 @@ fn measure(generator: &Generator, kind: Kind, tokens: usize) -> Outcome<f64> {
             let steps: Vec<&[u32]> = next.chunks(1).collect();
             timed(&mut session, &steps).map(|seconds| tokens as f64 / seconds)
         }
+        Kind::Batch(count) => {
+            let mut sessions: Vec<Session> = (0..count).map(|_| generator.session()).collect();
+            let next = ids(generator, tokens + 1);
+            // The first step makes room.
+            step(generator, &mut sessions, &next[..1])?;
+            let start = Instant::now();
+            for token in next[1..].chunks(1) {
+                step(generator, &mut sessions, token)?;
+            }
+            Ok((count * tokens) as f64 / start.elapsed().as_secs_f64())
+        }
     }
+}
+
+/// Appends tokens to all sequences in one step.
+fn step(generator: &Generator, sessions: &mut [Session], tokens: &[u32]) -> Outcome {
+    let mut feeds: Vec<Feed<'_>> = sessions.iter_mut().map(|session| Feed::last(session, tokens)).collect();
+    Ok(generator.step(&mut feeds)?)
 }
 
 /// Seconds that these steps take. Room for them is made before.
@@ -173,22 +196,24 @@ impl Report {
             match f.kind {
                 Kind::Prefill(n) => entry["tokens"] = n.into(),
                 Kind::Decode(depth) => entry["depth"] = depth.into(),
+                Kind::Batch(count) => entry["sequences"] = count.into(),
             }
             if let Some(share) = self.share(f) {
                 entry["bandwidth_share"] = share.into();
             }
             entry
         };
-        let list = |decode: bool| -> Vec<Value> {
-            let is_wanted = |f: &&Figure| matches!(f.kind, Kind::Decode(_)) == decode;
-            self.figures.iter().filter(is_wanted).map(figure).collect()
+        let list = |is_wanted: fn(Kind) -> bool| -> Vec<Value> {
+            self.figures.iter().filter(|f| is_wanted(f.kind)).map(figure).collect()
         };
         json!({
             "model": self.model, "backend": self.explanation.backend,
             "load_s": self.load_seconds, "first_token_s": self.first_seconds, "peak_bytes": peak_bytes(),
             "read_bytes_s": self.limits.read, "float_flop_s": self.limits.float, "integer_op_s": self.limits.integer,
             "bytes_per_token": self.explanation.bytes_per_token,
-            "prefill": list(false), "decode": list(true),
+            "prefill": list(|kind| matches!(kind, Kind::Prefill(_))),
+            "decode": list(|kind| matches!(kind, Kind::Decode(_))),
+            "batch": list(|kind| matches!(kind, Kind::Batch(_))),
         })
     }
 
@@ -211,6 +236,8 @@ impl Report {
             let name = match figure.kind {
                 Kind::Prefill(n) => format!("prefill {n}"),
                 Kind::Decode(depth) => format!("decode at {depth}"),
+                Kind::Batch(1) => "1 sequence".to_owned(),
+                Kind::Batch(count) => format!("{count} sequences"),
             };
             let (least, most) = figure.spread();
             out += &format!("{name:<16} {:>10.1} {least:>10.1} {most:>10.1}", figure.median());
