@@ -32,8 +32,10 @@ proptest! {
             let encoding = tokenizer.encode_counted(&text, options).unwrap();
             prop_assert_eq!(encoding.lost_bytes, 0);
             let decoded = tokenizer.decode(&encoding.ids, START);
-            // With special tokens in the text, more spaces are put after them than decoding takes away.
-            if !parse_special || *name != "spm" {
+            // After special tokens, and those that were added to the vocabulary (of which one is three spaces), a space is put that decoding
+            // does not take away.
+            let added = encoding.ids.iter().any(|&id| id >= 32_000);
+            if *name != "spm" || !parse_special && !added {
                 prop_assert_eq!(String::from_utf8_lossy(&decoded), text.as_str(), "{}", name);
             }
         }
