@@ -357,6 +357,26 @@ impl Tracer<'_> {
                 stay.push(*axis);
             }
         }
+        // So does what positions further right are computed from, until they are placed.
+        let later = equation.indices.iter().flatten().skip(position + 1);
+        let mut awaited = Vec::new();
+        later.for_each(|index| {
+            index.each_part(&mut |expr| {
+                expr.each_name(&mut |name| {
+                    if let Some(Bound::Axis(axis)) = cx.variables.get(name) {
+                        awaited.push(*axis);
+                    }
+                });
+            });
+        });
+        let has = |axes: &[AxisId]| self.graph.node(at).axes.iter().any(|axis| axes.contains(axis));
+        if has(&awaited) && equation.projection == Projection::Mean {
+            return self.fail(
+                Diagnostic::error(codes::BAD_INDEX, span, "a mean is placed at one computed position")
+                    .help("place the sum and the count, and divide them"),
+            );
+        }
+        stay.extend(awaited);
         let gone: Vec<AxisId> =
             self.graph.node(at).axes.iter().copied().filter(|a| !stay.contains(a)).collect();
         let iota = self.graph.iota(into, span);
