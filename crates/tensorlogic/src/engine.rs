@@ -119,28 +119,28 @@ impl Engine {
 }
 
 /// Evaluates a graph anew for other arguments.
-pub(crate) type Rounds<'g> = Box<dyn FnMut(&[&[f32]]) -> Result<Vec<Dense>, Error> + 'g>;
+pub(crate) type Rounds = Box<dyn FnMut(&[&[f32]]) -> Result<Vec<Dense>, Error>>;
 
 impl Engine {
     /// The evaluation of a graph, planned once, for arguments that change but for their sizes.
     ///
     /// # Errors
     /// As for [`Engine::evaluate`].
-    pub(crate) fn rounds<'g>(&self, graph: &'g Graph, arguments: &[Vec<f32>]) -> Result<Rounds<'g>, Error> {
+    pub(crate) fn rounds(&self, graph: Graph, arguments: &[Vec<f32>]) -> Result<Rounds, Error> {
         let arguments: Vec<&[f32]> = arguments.iter().map(|a| &a[..]).collect();
-        check_arguments(graph, &arguments)?;
-        check_sizes(graph)?;
-        let planned = tl_exec::plan::plan(graph)?;
+        check_arguments(&graph, &arguments)?;
+        check_sizes(&graph)?;
+        let planned = tl_exec::plan::plan(&graph)?;
         check_memory(&planned.plan)?;
         Ok(match &self.treatment {
             Treatment::Planned(backend) => {
                 let mut executable = backend.prepare(planned.plan)?;
                 Box::new(move |arguments| {
                     executable.run(&mut [], arguments)?;
-                    Ok(results_of(&*executable, graph))
+                    Ok(results_of(&*executable, &graph))
                 })
             }
-            Treatment::Reference => Box::new(move |arguments| Ok(evaluate_reference(graph, arguments))),
+            Treatment::Reference => Box::new(move |arguments| Ok(evaluate_reference(&graph, arguments))),
         })
     }
 }

@@ -161,6 +161,8 @@ pub enum Kernel {
     Attention(Attention),
     /// Rows of a table selected by an index.
     Gather(Gather),
+    /// Rows that are brought together at computed positions.
+    Scatter(Scatter),
     /// Any other join of dense tensors.
     Einsum(Einsum),
     /// Appends the rows of the step to a store.
@@ -461,6 +463,49 @@ pub struct Gather {
     pub out: BufferId,
 }
 
+/// `out[n][j] = kind over { i : positions[i] = n } of value[i][j]`, in the order of `i`; what `kind` leaves as it is where there is no such `i`. Positions outside
+/// are skipped.
+#[derive(Clone, Debug)]
+pub struct Scatter {
+    /// How values that meet become one.
+    pub kind: Reduction,
+    /// `[count, width]`.
+    pub value: BufferId,
+    /// `[count]`: whole numbers.
+    pub positions: BufferId,
+    /// How many rows are scattered.
+    pub count: usize,
+    /// Length of a row.
+    pub width: usize,
+    /// How many rows the result has.
+    pub size: usize,
+    /// `[size, width]`.
+    pub out: BufferId,
+}
+
+impl Scatter {
+    /// Computes the rows `first..` of the result, as many as `out` holds: the definition of the kernel, and as fast as memory allows.
+    pub fn rows(&self, first: usize, value: &[f32], positions: &[f32], out: &mut [f32]) {
+        out.fill(self.kind.identity() as f32);
+        let last = first + out.len() / self.width.max(1);
+        for (i, &position) in positions.iter().enumerate() {
+            let inside = position >= 0.0 && (first..last).contains(&(position as usize));
+            if !inside {
+                continue;
+            }
+            let to = &mut out[(position as usize - first) * self.width..][..self.width];
+            let from = &value[i * self.width..][..self.width];
+            let pairs = to.iter_mut().zip(from);
+            match self.kind {
+                Reduction::Max => pairs.for_each(|(to, &x)| *to = to.max(x)),
+                Reduction::Min => pairs.for_each(|(to, &x)| *to = to.min(x)),
+                Reduction::Prod => pairs.for_each(|(to, &x)| *to *= x),
+                _ => pairs.for_each(|(to, &x)| *to += x),
+            }
+        }
+    }
+}
+
 /// `out[kept axes] = Σ_{summed axes} Π operands`, over dense buffers.
 #[derive(Clone, Debug)]
 pub struct Einsum {
@@ -494,6 +539,11 @@ impl Kernel {
                 g.table.each_buffer(f);
                 f(g.index, false);
                 f(g.out, true);
+            }
+            Kernel::Scatter(s) => {
+                f(s.value, false);
+                f(s.positions, false);
+                f(s.out, true);
             }
             Kernel::Einsum(e) => {
                 e.operands.iter().for_each(|o| f(o.buffer, false));

@@ -181,6 +181,17 @@ impl Reference<'_> {
                 let position = self.element(input(1), at) as i64;
                 self.element_where(input(0), |a| if a == *along { position } else { at.of(a) as i64 })
             }),
+            Op::Scatter { kind, over, into } => self.collect(&node.axes, |at| {
+                let here = at.of(*into) as f64;
+                let mut found = Vec::new();
+                self.each(over, |inner| {
+                    let from = Position { outer: Some(at), ..*inner };
+                    if self.element(input(1), &from) == here {
+                        found.push(self.element(input(0), &from));
+                    }
+                });
+                kind.of(&found)
+            }),
             Op::Delay { by } => {
                 let rows = node.axes.iter().copied().find(|&a| self.graph.extent(a) == Extent::Rows);
                 self.collect(&node.axes, |at| {

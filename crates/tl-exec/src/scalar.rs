@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::kernel::{
-    Access, Attention, BufferId, Dim, Einsum, Gather, Instr, Kernel, MatMul, Plan, Position, Reg, Source,
+    Access, Attention, BufferId, Dim, Einsum, Gather, Instr, Kernel, MatMul, Plan, Position, Reg, Scatter, Source,
     Step, StoreId, Stride, Tape,
 };
 use crate::run::{Backend, Executable, RunError, Sequence};
@@ -177,6 +177,7 @@ impl Scalar {
                 });
             }
             Kernel::Gather(gather) => self.gather(gather, window),
+            Kernel::Scatter(scatter) => self.scatter(scatter),
             Kernel::Einsum(einsum) => self.einsum(einsum, window),
             Kernel::Attention(attention) => {
                 each_sequence(placed, window, |p, w| self.attention(attention, p, w))
@@ -310,6 +311,14 @@ impl Scalar {
             };
             self.buffers[gather.out.index()][i * gather.width..][..gather.width].copy_from_slice(&row);
         }
+    }
+
+    fn scatter(&mut self, scatter: &Scatter) {
+        let mut out = std::mem::take(&mut self.buffers[scatter.out.index()]);
+        let (value, positions) =
+            (&self.buffers[scatter.value.index()], &self.buffers[scatter.positions.index()]);
+        scatter.rows(0, value, &positions[..scatter.count], &mut out[..scatter.size * scatter.width]);
+        self.buffers[scatter.out.index()] = out;
     }
 
     fn einsum(&mut self, einsum: &Einsum, window: Window) {

@@ -393,6 +393,10 @@ impl Graph {
                 self.stream_first(union(&replace(of(0), *axis, &terms)))
             }
             Op::Place { axis, into, .. } => replace(of(0), *axis, &[*into]),
+            Op::Scatter { over, into, .. } => {
+                let rest = of(0).into_iter().filter(|axis| !over.contains(axis));
+                std::iter::once(*into).chain(rest).collect()
+            }
             Op::Gather { along } => self.stream_first(union(&replace(of(0), *along, &of(1)))),
         }
     }

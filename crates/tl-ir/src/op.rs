@@ -79,6 +79,16 @@ pub enum Op {
         /// The table's axis that the index selects from.
         along: AxisId,
     },
+    /// `y[n, …] = kind over { o : positions[o] = n } of x[o, …]`: the first input's elements brought together at the positions along `into` that
+    /// the second holds for the axes `over`. What lies outside is dropped. Of nothing, see [`Reduction`]. No axis is along the stream.
+    Scatter {
+        /// How elements that meet become one: the sum, product, maximum or minimum.
+        kind: Reduction,
+        /// The axes of the second input; the first has them, too.
+        over: Vec<AxisId>,
+        /// The axis of the value in their place.
+        into: AxisId,
+    },
     /// `y[p] = x[p − by]` along the stream, 0 before its start. The one op whose input may come later in the graph, so
     /// that a tensor may be defined by its own earlier rows.
     Delay {
@@ -116,6 +126,11 @@ pub enum Reduction {
 }
 
 impl Reduction {
+    /// What it is of nothing, for all but `Argmax` and `Argmin`.
+    pub fn identity(self) -> f64 {
+        self.of(&[])
+    }
+
     /// Of these values, in order.
     pub fn of(self, values: &[f64]) -> f64 {
         let best = |better: fn(f64, f64) -> bool| {

@@ -97,6 +97,8 @@ pub struct Loop {
     pub until: Option<f64>,
     /// The rounds end after so many.
     pub steps: Option<usize>,
+    /// Recursions that need its members: they are settled in each of its rounds.
+    pub inner: Vec<Loop>,
     /// Where the recursion is written.
     pub span: Span,
 }

@@ -16,6 +16,7 @@ use crate::domains::Domains;
 use crate::program::*;
 use crate::projection::{self, EquationFacts, Names};
 use crate::relations;
+use crate::rounds;
 use crate::staging::Staging;
 
 /// A block, analysed.
@@ -131,11 +132,14 @@ impl Block {
         Rc::new(out)
     }
 
-    /// What stands for an element that an equation's guard excludes: 0, but −∞ for a logit of a function that generates. A token of
-    /// logit 0 would be a token like any other; one that does not exist can't come next.
+    /// What stands for an element that an equation's guard excludes: what its operator leaves as it is, but −∞ for a logit of a function
+    /// that generates. A token of logit 0 would be a token like any other; one that does not exist can't come next.
     pub fn excluded(&self, equation: &Equation) -> f64 {
         let generates = |f: &Arc<Function>| f.is_generator() && f.result.text == equation.target.text;
-        if self.function.as_ref().is_some_and(generates) { f64::NEG_INFINITY } else { 0.0 }
+        match self.function.as_ref().is_some_and(generates) {
+            true => f64::NEG_INFINITY,
+            false => equation.projection.identity(),
+        }
     }
 
     /// The tensors of the fixpoint that a tensor is part of, in the order of their first equations.
@@ -180,6 +184,7 @@ impl Block {
                 diagnostics.push(not_repeated(unit, bound));
             }
         }
+        diagnostics.extend(rounds::check(self));
         self.diagnostics = diagnostics;
     }
 
@@ -202,7 +207,7 @@ impl Block {
                 })
         };
         let (_, index) = unit.indices.iter().flatten().enumerate().find(grows)?;
-        let found = Diagnostic::error(codes::NO_ROUNDS, index.span, format!("`{target}` grows without end"))
+        let found = Diagnostic::error(codes::GROWS, index.span, format!("`{target}` grows without end"))
             .here("the rule makes new numbers from its own")
             .help("say how many there are: `dim n = 100`, for the index `n` of the rule");
         Some(found)

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use tl_syntax::{Diagnostic, ast};
+use tl_syntax::{Diagnostic, Span, ast};
 
 use crate::program::{Equation, Expr, ExprId, ExprKind, Index, IndexKind, Program};
 use crate::reader::Reader;
@@ -25,13 +25,18 @@ pub enum Captured {
     Renamed(Arc<str>),
 }
 
+/// What stands around an equation where it is written.
+pub trait Surroundings {
+    /// What stands in the place of a variable; `None` if it stays.
+    fn variable(&self, name: &str) -> Option<Captured>;
+
+    /// The variable that holds what the call at a place gives; `None` if it is a call of equations.
+    fn call(&self, span: Span) -> Option<Arc<str>>;
+}
+
 impl Definitions {
     /// Adds a rule in which the variables that `around` knows are replaced.
-    pub fn add_rule_within(
-        &mut self,
-        rule: &ast::Rule,
-        around: &dyn Fn(&str) -> Option<Captured>,
-    ) -> Vec<Diagnostic> {
+    pub fn add_rule_within(&mut self, rule: &ast::Rule, around: &dyn Surroundings) -> Vec<Diagnostic> {
         let mut reader = Reader::new(&mut self.program);
         let read = reader.rule(rule);
         let diagnostics = std::mem::take(&mut reader.diagnostics);
@@ -39,7 +44,7 @@ impl Definitions {
         diagnostics
     }
 
-    fn take_in(&mut self, read: Option<Equation>, around: &dyn Fn(&str) -> Option<Captured>) {
+    fn take_in(&mut self, read: Option<Equation>, around: &dyn Surroundings) {
         if let Some(mut read) = read {
             let mut capture = Capture { program: &mut self.program, around };
             capture.equation(&mut read);
@@ -47,11 +52,11 @@ impl Definitions {
         }
     }
 
-    /// Adds an equation in which the variables that `around` knows are replaced.
+    /// Adds an equation in which the variables and calls that `around` knows are replaced.
     pub fn add_equation_within(
         &mut self,
         equation: &ast::Equation,
-        around: &dyn Fn(&str) -> Option<Captured>,
+        around: &dyn Surroundings,
     ) -> Vec<Diagnostic> {
         let mut reader = Reader::new(&mut self.program);
         let read = reader.equation(equation);
@@ -63,7 +68,7 @@ impl Definitions {
 
 struct Capture<'a> {
     program: &'a mut Program,
-    around: &'a dyn Fn(&str) -> Option<Captured>,
+    around: &'a dyn Surroundings,
 }
 
 impl Capture<'_> {
@@ -71,8 +76,13 @@ impl Capture<'_> {
         equation.indices.iter_mut().flatten().for_each(|index| self.index(index));
         equation.walk_mut(&mut |expr| match &mut expr.kind {
             ExprKind::Name(name) => {
-                if let Some(captured) = (self.around)(name) {
+                if let Some(captured) = self.around.variable(name) {
                     expr.kind = kind_of(captured);
+                }
+            }
+            ExprKind::Call(..) => {
+                if let Some(value) = self.around.call(expr.span) {
+                    expr.kind = ExprKind::Name(value);
                 }
             }
             ExprKind::Index(_, indices) => indices.iter_mut().for_each(|index| self.index(index)),
@@ -82,7 +92,7 @@ impl Capture<'_> {
 
     fn index(&mut self, index: &mut Index) {
         if let IndexKind::Name(name) = &index.kind
-            && let Some(captured) = (self.around)(name)
+            && let Some(captured) = self.around.variable(name)
         {
             let id = ExprId(self.program.next_expr);
             self.program.next_expr += 1;

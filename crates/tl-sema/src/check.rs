@@ -13,6 +13,7 @@ use tl_syntax::{Diagnostic, Source, SourceId, Span, SyntaxKind, codes};
 
 use crate::argument::{Argument, Limits, Scope};
 use crate::block::{Block, unit};
+use crate::capture::{Captured, Surroundings};
 use crate::program::{Expr, ExprId, ExprKind, Function, Name, Program};
 use crate::reader::Reader;
 use crate::trace::{Definitions, Tracer, with_large};
@@ -115,9 +116,10 @@ impl Checker<'_> {
         self.open.push(source.name().to_owned());
         let parse = tl_syntax::parse(source);
         self.diagnostics.extend(parse.diagnostics.iter().cloned());
-        for stmt in parse.file().stmts() {
-            self.stmt(source, &stmt);
-        }
+        // What an equation means may depend on the functions that it calls.
+        let (functions, others): (Vec<Stmt>, Vec<Stmt>) =
+            parse.file().stmts().partition(|stmt| matches!(stmt, Stmt::Fn(_)));
+        functions.iter().chain(&others).for_each(|stmt| self.stmt(source, stmt));
         self.open.pop();
     }
 
@@ -132,7 +134,21 @@ impl Checker<'_> {
             // A file that is written is no tensor.
             Stmt::Equation(equation) if equation.args().is_some() && is_file(equation) => self.bindings(stmt),
             Stmt::Equation(equation) => {
-                let found = self.script.definitions.add_equation(equation);
+                let indices = left_indices(equation);
+                let mentions_index = |call: &ast::CallExpr| {
+                    let mut names = call.syntax().descendants().filter(|n| n.kind() == SyntaxKind::Ident);
+                    names.any(|name| indices.iter().any(|index| index == name.text()))
+                };
+                let is_call = |call: &ast::CallExpr| self.calls_script(call) && !mentions_index(call);
+                let rows = equation.args().is_some()
+                    && equation.rhs().is_some_and(
+                        |rhs| matches!(rhs.unparenthesized(), ast::Expr::Call(call) if is_call(&call)),
+                    );
+                let calls = calls_in(equation).filter(is_call).map(|call| call.span()).collect();
+                let found = match rows {
+                    true => self.script.definitions.add_facts_of(equation, Vec::new()),
+                    false => self.script.definitions.add_equation_within(equation, &Calls(calls)),
+                };
                 self.diagnostics.extend(found);
             }
             Stmt::Dim(dims) => {
@@ -160,12 +176,15 @@ impl Checker<'_> {
     /// Whether the right side of an equation without indices calls a function that scripts alone can call.
     fn is_scripted(&self, equation: &ast::Equation) -> bool {
         let bare = equation.indexed().is_none() && equation.args().is_none();
-        let Some(rhs) = equation.rhs().filter(|_| bare) else { return false };
-        let calls =
-            rhs.syntax().descendants().filter_map(ast::CallExpr::cast).filter(|call| call.axes().is_none());
-        calls.filter_map(|call| call.name()).any(|name| {
-            self.program.function(name.as_str()).is_none() && self.importer.is_of_scripts(name.as_str())
-        })
+        bare && calls_in(equation).any(|call| self.calls_script(&call))
+    }
+
+    /// Whether a call is one that scripts alone can make.
+    fn calls_script(&self, call: &ast::CallExpr) -> bool {
+        call.axes().is_none()
+            && call.name().is_some_and(|name| {
+                self.program.is_of_scripts(name.as_str(), &|name| self.importer.is_of_scripts(name))
+            })
     }
 
     /// The variables that a statement and everything in it binds, and the calls that may state facts.
@@ -344,6 +363,48 @@ impl Checker<'_> {
     }
 }
 
+/// The names that stand as indices on the left side of an equation.
+pub fn left_indices(equation: &ast::Equation) -> Vec<String> {
+    let names = |node: tl_syntax::Node| {
+        node.descendants()
+            .filter(|n| n.kind() == SyntaxKind::Ident)
+            .map(|n| n.text().to_owned())
+            .collect::<Vec<_>>()
+    };
+    match equation.lhs() {
+        Some(ast::Expr::Index(left)) => {
+            left.indices().flat_map(|index| names(index.syntax().clone())).collect()
+        }
+        Some(ast::Expr::Call(head)) => head
+            .arguments()
+            .filter_map(|a| a.value())
+            .flat_map(|value| names(value.syntax().clone()))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The calls on the right side of an equation.
+fn calls_in(equation: &ast::Equation) -> impl Iterator<Item = ast::CallExpr> {
+    equation.rhs().into_iter().flat_map(|rhs| rhs.syntax().descendants().filter_map(ast::CallExpr::cast))
+}
+
+/// Calls in an equation that scripts make: what they give is not known.
+struct Calls(Vec<Span>);
+
+/// The variable in the place of such a call. No program can write a name with a space.
+const GIVEN: &str = "a call";
+
+impl Surroundings for Calls {
+    fn variable(&self, _: &str) -> Option<Captured> {
+        None
+    }
+
+    fn call(&self, span: Span) -> Option<Arc<str>> {
+        self.0.contains(&span).then(|| GIVEN.into())
+    }
+}
+
 /// Whether an equation writes a file.
 fn is_file(equation: &ast::Equation) -> bool {
     equation.name().is_some_and(|name| name.as_str() == "file")
@@ -368,7 +429,7 @@ fn circle(open: &[String], again: &str, span: Span) -> Diagnostic {
 
 impl Scope for Script {
     fn variable(&self, name: &str) -> Option<Argument> {
-        self.variables.contains(name).then_some(Argument::Opaque)
+        (self.variables.contains(name) || name == GIVEN).then_some(Argument::Opaque)
     }
 
     fn names(&self) -> Vec<String> {

@@ -23,14 +23,15 @@ pub mod program;
 mod projection;
 pub mod reader;
 mod relations;
+mod rounds;
 mod sizes;
 mod staging;
 mod suggest;
 pub mod trace;
 
 pub use argument::{Argument, InputSlot, Limits, Loop, Member, OuterTensor, Scope, Traced};
-pub use capture::Captured;
-pub use check::{Checked, Importer, check};
+pub use capture::{Captured, Surroundings};
+pub use check::{Checked, Importer, check, left_indices};
 pub use constants::Labels;
 pub use model::{MetaValue, Model};
 pub use program::{Constant, Fact, Function, Program};

@@ -309,6 +309,38 @@ impl Program {
         self.order.iter().filter_map(|name| self.functions.get(name))
     }
 
+    /// Whether scripts alone can call a function: it has statements in its body, or, without working along axes, calls such a function.
+    /// `is_builtin` says so of names that are no functions of the program.
+    pub fn is_of_scripts(&self, name: &str, is_builtin: &dyn Fn(&str) -> bool) -> bool {
+        self.calls_scripts(name, is_builtin, &mut Vec::new())
+    }
+
+    /// `around` are the functions that call it, so that those that call each other are looked at once.
+    fn calls_scripts(
+        &self,
+        name: &str,
+        is_builtin: &dyn Fn(&str) -> bool,
+        around: &mut Vec<Arc<str>>,
+    ) -> bool {
+        let Some(function) = self.functions.get(name) else { return is_builtin(name) };
+        let is_traced = function.params.iter().any(|p| p.axes.is_some()) || !function.result_axes.is_empty();
+        if function.script.is_some() || is_traced || around.contains(&function.name.text) {
+            return function.script.is_some();
+        }
+        around.push(Arc::clone(&function.name.text));
+        let block = &function.block;
+        let values = block.equations.iter().map(|e| &e.value).chain(block.lets.iter().map(|l| &l.value));
+        let mut called: Vec<&Name> = Vec::new();
+        for value in values {
+            value.walk(&mut |part| {
+                if let ExprKind::Call(name, _) = &part.kind {
+                    called.push(name);
+                }
+            });
+        }
+        called.into_iter().any(|name| self.calls_scripts(&name.text, is_builtin, around))
+    }
+
     /// Adds a function; one of the same name is replaced and returned.
     pub fn define(&mut self, function: Function) -> Option<Arc<Function>> {
         let name = Arc::clone(&function.name.text);
@@ -332,6 +364,15 @@ impl Function {
 }
 
 impl Projection {
+    /// What it leaves as it is, on a left side: −∞ for the maximum, ∞ for the minimum, else 0.
+    pub fn identity(self) -> f64 {
+        match self {
+            Self::Reduce(Reduction::Max) => f64::NEG_INFINITY,
+            Self::Reduce(Reduction::Min) => f64::INFINITY,
+            _ => 0.0,
+        }
+    }
+
     /// The projection of that name, as `sum[i](…)` spells it.
     pub fn named(name: &str) -> Option<Self> {
         Some(match name {
@@ -456,7 +497,7 @@ impl Expr {
 }
 
 impl Index {
-    fn each_name(&self, visit: &mut dyn FnMut(&Arc<str>)) {
+    pub(crate) fn each_name(&self, visit: &mut dyn FnMut(&Arc<str>)) {
         match &self.kind {
             IndexKind::Name(name) => visit(name),
             IndexKind::Group(names) => names.iter().for_each(|name| visit(&name.text)),

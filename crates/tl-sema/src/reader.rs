@@ -582,18 +582,18 @@ impl<'p> Reader<'p> {
     }
 
     fn conditional(&mut self, conditional: &ast::IfExpr) -> ExprKind {
-        let branches: Vec<ast::IfBranch> = conditional.branches();
-        let Some(otherwise) = conditional.else_block() else {
-            return ExprKind::Unsupported("an `if` without an `else`");
-        };
-        let mut result = self.block_value(Some(otherwise), conditional.span());
-        for branch in branches.into_iter().rev() {
+        let mut result = conditional.else_block().map(|e| self.block_value(Some(e), conditional.span()));
+        for branch in conditional.branches().into_iter().rev() {
             let condition = self.opt_expr(branch.condition, conditional.span());
-            let value = self.block_value(branch.body, conditional.span());
-            let kind = ExprKind::If(Box::new(condition), Box::new(value), Box::new(result));
-            result = self.new_expr(kind, conditional.span());
+            let value = Box::new(self.block_value(branch.body, conditional.span()));
+            let kind = match result {
+                Some(otherwise) => ExprKind::If(Box::new(condition), value, Box::new(otherwise)),
+                // Without an `else`, what the condition excludes does not exist.
+                None => ExprKind::Guarded(value, vec![condition]),
+            };
+            result = Some(self.new_expr(kind, conditional.span()));
         }
-        result.kind
+        result.map_or(ExprKind::Missing, |result| result.kind)
     }
 
     fn block_value(&mut self, block: Option<ast::Block>, around: Span) -> Expr {

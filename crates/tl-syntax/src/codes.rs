@@ -121,6 +121,7 @@ codes! {
     E0609 NO_ROUNDS "a fixpoint stands where no rounds can be made"
     E0610 NOT_SETTLED "a recursion has not come to an end"
     E0611 NOT_STRATIFIED "a relation depends on its own negation"
+    E0612 GROWS "a rule makes new numbers without end"
 
     // 07xx: scripts at run time
     E0701 ASSERTION_FAILED "an assertion does not hold"

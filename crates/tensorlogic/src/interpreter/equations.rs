@@ -3,28 +3,23 @@
 //! ```text
 //! Y = step(W[i] X[i])     a definition of equations; traced, with all that it needs, when `Y` is read
 //! E = get_tensor(m, "x")  a definition by a function of scripts; evaluated when `E`, or an equation that needs it, is read
+//! X[i] = file("x.npy")    an equation with such a call in it, which is made at that time, too (see [`super::supplied`])
 //! ```
 //!
 //! A result is kept with the names of the variables that it was computed from, and forgotten when one of them changes or an
 //! equation is added.
 
-use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use tl_sema::{Argument, Captured, Definitions, OuterTensor, Program, Scope};
-use tl_syntax::ast::{self, AstNode, Expr, ProjectionOp, Stmt};
+use tl_sema::{Captured, Definitions, Fact, Program, Surroundings};
+use tl_syntax::ast::{self, Expr, ProjectionOp, Stmt};
 use tl_syntax::{Diagnostic, Node, SourceMap, Span, SyntaxKind, codes};
 
-use super::Interpreter;
-use super::arithmetic::{run_failed, value_of};
-use super::environment::Environment;
-use super::fault::{Eval, Interrupt, fault};
-use super::format;
+use super::fault::{Eval, fault};
 use super::function::Function;
 use super::relations::Relation;
-use super::tree::Tree;
+use super::supplied::{Supplied, What};
 use super::value::Value;
 use crate::library;
 
@@ -32,19 +27,19 @@ use crate::library;
 #[derive(Debug, Default)]
 pub(super) struct Equations {
     /// Functions of equations: the library's and the program's.
-    program: Program,
+    pub(super) program: Program,
     written: Vec<Written>,
-    dims: Vec<ast::DimDecl>,
+    pub(super) dims: Vec<ast::DimDecl>,
     /// Definitions that functions of scripts compute.
-    scripted: HashMap<Arc<str>, Expr>,
+    pub(super) scripted: HashMap<Arc<str>, Expr>,
     /// Those that are being evaluated, to notice a circle.
     going_on: Vec<Arc<str>>,
     /// Values of local variables that equations go on to need, and how many there ever were.
-    held: HashMap<Arc<str>, Value>,
+    pub(super) held: HashMap<Arc<str>, Value>,
     held_count: usize,
     /// How many equations define each name.
     counts: HashMap<Arc<str>, usize>,
-    results: HashMap<Arc<str>, Kept>,
+    pub(super) results: HashMap<Arc<str>, Kept>,
     /// Relations that facts and declarations name, in the order in which they come up.
     relations: Vec<Relation>,
     /// The facts that were taken in before the script ran.
@@ -53,15 +48,18 @@ pub(super) struct Equations {
 
 /// An equation or a rule with the local variables that it saw.
 #[derive(Debug)]
-struct Written {
-    name: Arc<str>,
-    clause: Clause,
-    around: HashMap<Arc<str>, Captured>,
+pub(super) struct Written {
+    pub name: Arc<str>,
+    pub clause: Clause,
+    pub around: HashMap<Arc<str>, Captured>,
+    /// The calls in it that scripts make, and what those that have been made have supplied.
+    pub calls: Vec<ast::CallExpr>,
+    pub supplied: Vec<Supplied>,
 }
 
 /// What defines a tensor.
 #[derive(Clone, Debug, PartialEq)]
-enum Clause {
+pub(super) enum Clause {
     Equation(ast::Equation),
     Rule(ast::Rule),
 }
@@ -98,18 +96,9 @@ impl Clause {
 
 /// A result, and the names that it was computed from.
 #[derive(Debug)]
-struct Kept {
-    value: Value,
-    read: BTreeSet<Arc<str>>,
-}
-
-/// The variables of a script as the checker sees them; it remembers which were asked for.
-struct Variables<'a> {
-    environment: &'a Environment,
-    equations: &'a Equations,
-    /// Values under names that only this tracing knows.
-    own: &'a [(Arc<str>, Value)],
-    read: RefCell<BTreeSet<Arc<str>>>,
+pub(super) struct Kept {
+    pub value: Value,
+    pub read: BTreeSet<Arc<str>>,
 }
 
 impl Equations {
@@ -220,6 +209,11 @@ impl Equations {
     /// Forgets the results that were computed from a name.
     pub fn forget_readers_of(&mut self, name: &str) {
         self.results.retain(|result, kept| **result != *name && !kept.read.contains(name));
+        let mut stale = Vec::new();
+        for written in self.written.iter_mut().filter(|w| !w.supplied.is_empty()) {
+            stale.extend(written.supplied.extract_if(.., |supplied| supplied.read.contains(name)));
+        }
+        stale.iter().for_each(|supplied| self.let_go(supplied));
     }
 
     /// How many equations there are, to go back to.
@@ -236,7 +230,7 @@ impl Equations {
 
     /// Forgets what earlier programs said that an equation of a dialogue now says: definitions of its left side, or with another number
     /// of indices.
-    fn make_room_for(&mut self, name: &Arc<str>, equation: &ast::Equation) {
+    pub fn make_room_for(&mut self, name: &Arc<str>, equation: &ast::Equation) {
         if equation.op() == Some(ProjectionOp::Add) {
             return;
         }
@@ -270,7 +264,7 @@ impl Equations {
     }
 
     /// Takes in an equation. The same one written again, for the same elements, takes the place of the first.
-    fn write(&mut self, written: Written) {
+    pub fn write(&mut self, written: Written) {
         self.forget_readers_of(&written.name);
         let in_place = matches!(&written.clause, Clause::Equation(e) if e.op() == Some(ProjectionOp::Assign));
         let same = self.written.iter_mut().find(|old| in_place && old.defines_the_same(&written));
@@ -289,7 +283,56 @@ impl Equations {
     /// Takes in an equation that sees no local variable, for the time of one tracing.
     pub fn write_plain(&mut self, name: &str, equation: &ast::Equation) {
         let clause = Clause::Equation(equation.clone());
-        self.write(Written { name: name.into(), clause, around: HashMap::new() });
+        let (name, around) = (name.into(), HashMap::new());
+        self.write(Written { name, clause, around, calls: Vec::new(), supplied: Vec::new() });
+    }
+
+    /// Holds a value under a name that no program can write, made from another.
+    pub fn hold(&mut self, name: &str, value: Value) -> Arc<str> {
+        self.held_count += 1;
+        let hidden: Arc<str> = format!("{name} {}", self.held_count).into();
+        self.held.insert(Arc::clone(&hidden), value);
+        hidden
+    }
+
+    /// The equations of some tensors with calls that have not been made, and these calls.
+    pub fn unsupplied(&self, names: &BTreeSet<Arc<str>>) -> Vec<(usize, ast::Equation, Vec<ast::CallExpr>)> {
+        let of = |(at, written): (usize, &Written)| {
+            let is_made = |call: &ast::CallExpr| written.supplied.iter().any(|g| g.span == call.span());
+            let calls: Vec<_> = written.calls.iter().filter(|call| !is_made(call)).cloned().collect();
+            match &written.clause {
+                Clause::Equation(equation) if !calls.is_empty() => Some((at, equation.clone(), calls)),
+                _ => None,
+            }
+        };
+        self.written.iter().enumerate().filter(|(_, w)| names.contains(&w.name)).filter_map(of).collect()
+    }
+
+    /// Keeps what calls of an equation have supplied.
+    pub fn keep_supplied(&mut self, at: usize, supplied: Vec<Supplied>) {
+        self.written[at].supplied.extend(supplied);
+    }
+
+    /// Notes that the script computes a definition.
+    ///
+    /// # Errors
+    /// If it does so already: the definition is a circle.
+    pub fn begin(&mut self, name: &str, span: Span) -> Eval<()> {
+        if self.going_on.iter().any(|other| **other == *name) {
+            let circle = format!("{} → {name}", self.going_on.join(" → "));
+            return Err(fault(
+                codes::CYCLIC_DEFINITION,
+                span,
+                format!("the definition needs itself: {circle}"),
+            ));
+        }
+        self.going_on.push(name.into());
+        Ok(())
+    }
+
+    /// Notes that the definition that was begun last has been computed, or has failed.
+    pub fn end(&mut self) {
+        self.going_on.pop();
     }
 
     /// Lets go of what an equation held.
@@ -299,10 +342,17 @@ impl Equations {
                 self.held.remove(hidden);
             }
         }
+        written.supplied.iter().for_each(|supplied| self.let_go(supplied));
+    }
+
+    fn let_go(&mut self, supplied: &Supplied) {
+        if let What::Held(hidden) = &supplied.what {
+            self.held.remove(hidden);
+        }
     }
 
     /// All names that an expression mentions, also through equations.
-    fn names_behind(&self, expr: &Expr) -> BTreeSet<Arc<str>> {
+    pub fn names_behind(&self, expr: &Expr) -> BTreeSet<Arc<str>> {
         let mut found = BTreeSet::new();
         let mut pending: Vec<Node> = vec![expr.syntax().clone()];
         while let Some(node) = pending.pop() {
@@ -328,7 +378,7 @@ impl Equations {
     }
 
     /// The equations that define some of the names.
-    fn definitions_of(&self, names: &BTreeSet<Arc<str>>) -> Result<Definitions, Vec<Diagnostic>> {
+    pub fn definitions_of(&self, names: &BTreeSet<Arc<str>>) -> Result<Definitions, Vec<Diagnostic>> {
         let mut definitions = Definitions::new();
         let mut found = Vec::new();
         for dim in &self.dims {
@@ -341,287 +391,46 @@ impl Equations {
             definitions.add_facts(&relation.name, relation.span, relation.arity, relation.rows.clone());
         }
         for written in self.written.iter().filter(|w| names.contains(&w.name)) {
-            let around = |name: &str| written.around.get(name).cloned();
-            found.extend(match &written.clause {
-                Clause::Equation(equation) => definitions.add_equation_within(equation, &around),
-                Clause::Rule(rule) => definitions.add_rule_within(rule, &around),
+            found.extend(match (&written.clause, written.facts()) {
+                (Clause::Equation(equation), Some(facts)) => {
+                    definitions.add_facts_of(equation, facts.to_vec())
+                }
+                (Clause::Equation(equation), None) => definitions.add_equation_within(equation, written),
+                (Clause::Rule(rule), _) => definitions.add_rule_within(rule, written),
             });
         }
         if found.iter().any(Diagnostic::is_error) { Err(found) } else { Ok(definitions) }
     }
 }
 
+impl Surroundings for Written {
+    fn variable(&self, name: &str) -> Option<Captured> {
+        self.around.get(name).cloned()
+    }
+
+    fn call(&self, span: Span) -> Option<Arc<str>> {
+        self.supplied.iter().find(|supplied| supplied.span == span).and_then(|supplied| {
+            match &supplied.what {
+                What::Held(hidden) => Some(Arc::clone(hidden)),
+                What::Facts(_) => None,
+            }
+        })
+    }
+}
+
 impl Written {
+    /// The rows of the relation that it defines, if a call has supplied them.
+    fn facts(&self) -> Option<&[Fact]> {
+        self.supplied.iter().find_map(|supplied| match &supplied.what {
+            What::Facts(facts) => Some(&facts[..]),
+            What::Held(_) => None,
+        })
+    }
+
     /// Whether another is the same equation for the same elements of the left side.
     fn defines_the_same(&self, other: &Written) -> bool {
         let Some(lhs) = self.clause.left_side().filter(|_| self.clause == other.clause) else { return false };
         let mut names = lhs.syntax().descendants().filter(|n| n.kind() == SyntaxKind::Ident);
         names.all(|n| self.around.get(n.text()) == other.around.get(n.text()))
     }
-}
-
-impl Interpreter {
-    /// Takes in an equation. Nothing is computed.
-    pub(super) fn define_equation(&mut self, equation: &ast::Equation) -> Eval<()> {
-        let Some(name) = equation.name() else {
-            return match equation.lhs() {
-                Some(lhs) => Err(fault(codes::BAD_LEFT_SIDE, lhs.span(), "this can't be defined")),
-                None => Ok(()),
-            };
-        };
-        let name: Arc<str> = name.as_str().into();
-        if self.dialogue && self.calls == 0 {
-            self.equations.make_room_for(&name, equation);
-            self.environment.remove_global(&name);
-        }
-        if let Some(rhs) = equation
-            .rhs()
-            .filter(|rhs| matches!(equation.lhs(), Some(Expr::Name(_))) && self.is_scripted(rhs))
-        {
-            if self.equations.defines(&name) {
-                let message = format!("`{name}` is defined twice");
-                return Err(fault(codes::DEFINED_TWICE, equation.span(), message));
-            }
-            self.equations.forget_readers_of(&name);
-            self.equations.scripted.insert(name, rhs);
-            return Ok(());
-        }
-        // Reading it once finds what is wrong with it even if nobody ever reads the tensor.
-        let found = Definitions::new().add_equation(equation);
-        if found.iter().any(Diagnostic::is_error) {
-            return Err(found.into());
-        }
-        let around = self.capture_for(equation.syntax());
-        self.equations.write(Written { name, clause: Clause::Equation(equation.clone()), around });
-        Ok(())
-    }
-
-    /// Takes in a rule. Nothing is computed.
-    pub(super) fn define_rule(&mut self, rule: &ast::Rule) -> Eval<()> {
-        let Some(name) = rule.name() else { return Ok(()) };
-        let found = Definitions::new().add_rule(rule);
-        if found.iter().any(Diagnostic::is_error) {
-            return Err(found.into());
-        }
-        let around = self.capture_for(rule.syntax());
-        self.equations.forget_relations();
-        self.equations.write(Written {
-            name: name.as_str().into(),
-            clause: Clause::Rule(rule.clone()),
-            around,
-        });
-        Ok(())
-    }
-
-    /// The local variables that an equation mentions. What can't be written down in it is held under a name of its own.
-    fn capture_for(&mut self, clause: &Node) -> HashMap<Arc<str>, Captured> {
-        let mut around = HashMap::new();
-        for ident in clause.descendants().filter(|n| n.kind() == SyntaxKind::Ident) {
-            let name: Arc<str> = ident.text().into();
-            if !self.environment.is_local(&name) || around.contains_key(&name) {
-                continue;
-            }
-            let captured = match self.environment.get(&name) {
-                Some(Value::Number(n)) => Captured::Number(*n),
-                Some(Value::Bool(b)) => Captured::Bool(*b),
-                Some(Value::Str(text)) => Captured::Str(text.clone()),
-                Some(other) => {
-                    // No program can write a name with a space.
-                    self.equations.held_count += 1;
-                    let hidden: Arc<str> = format!("{name} {}", self.equations.held_count).into();
-                    self.equations.held.insert(Arc::clone(&hidden), other.clone());
-                    Captured::Renamed(hidden)
-                }
-                None => continue,
-            };
-            around.insert(name, captured);
-        }
-        around
-    }
-
-    pub(super) fn define_dims(&mut self, dim: &ast::DimDecl) -> Eval<()> {
-        let found = Definitions::new().add_dims(dim);
-        if found.iter().any(Diagnostic::is_error) {
-            return Err(found.into());
-        }
-        self.equations.results.clear();
-        self.equations.dims.push(dim.clone());
-        Ok(())
-    }
-
-    /// Whether the right side of an equation without indices is something that only scripts compute.
-    fn is_scripted(&self, rhs: &Expr) -> bool {
-        let rhs = rhs.unparenthesized();
-        let is_value = matches!(
-            rhs,
-            Expr::String(_)
-                | Expr::Interpolated(_)
-                | Expr::Dict(_)
-                | Expr::Closure(_)
-                | Expr::Tuple(_)
-                | Expr::Range(_)
-        );
-        let calls =
-            rhs.syntax().descendants().filter_map(ast::CallExpr::cast).filter(|call| call.axes().is_none());
-        is_value || calls.filter_map(|call| call.name()).any(|name| self.is_of_scripts(name.as_str()))
-    }
-
-    /// Whether a function can be called by scripts only, and not in equations.
-    fn is_of_scripts(&self, name: &str) -> bool {
-        match self.equations.program.function(name) {
-            Some(function) => function.script.is_some(),
-            None => {
-                self.builtins.contains_key(name) && !tl_sema::builtins::names().any(|known| known == name)
-            }
-        }
-    }
-
-    /// The value of a tensor that equations define, or of a definition by a function of scripts.
-    pub(super) fn eval_tensor(&mut self, name: &ast::NameExpr) -> Eval<Value> {
-        if let Some(kept) = self.equations.results.get(name.name()) {
-            return Ok(kept.value.clone());
-        }
-        if self.equations.scripted.contains_key(name.name()) {
-            return self.eval_scripted(name.name().into(), name.span());
-        }
-        let (value, read) = self.trace(&Expr::Name(name.clone()), &[])?;
-        self.equations.results.insert(name.name().into(), Kept { value: value.clone(), read });
-        Ok(value)
-    }
-
-    fn eval_scripted(&mut self, name: Arc<str>, span: Span) -> Eval<Value> {
-        if self.equations.going_on.contains(&name) {
-            let circle = format!("{} → {name}", self.equations.going_on.join(" → "));
-            return Err(fault(
-                codes::CYCLIC_DEFINITION,
-                span,
-                format!("the definition needs itself: {circle}"),
-            ));
-        }
-        let Some(expr) = self.equations.scripted.get(&name).cloned() else { return Ok(Value::Unit) };
-        self.equations.going_on.push(Arc::clone(&name));
-        let result = self.eval(&expr);
-        self.equations.going_on.pop();
-        let value = result?;
-        let read = self.equations.names_behind(&expr);
-        self.equations.results.insert(name, Kept { value: value.clone(), read });
-        Ok(value)
-    }
-
-    /// The value of an expression with indices of its own.
-    pub(super) fn eval_equation(&mut self, expr: &Expr) -> Eval<Value> {
-        Ok(self.trace(expr, &[])?.0)
-    }
-
-    /// Traces an expression and runs its graph; also gives the names of the variables that were read.
-    pub(super) fn trace(
-        &mut self,
-        expr: &Expr,
-        own: &[(Arc<str>, Value)],
-    ) -> Eval<(Value, BTreeSet<Arc<str>>)> {
-        let span = expr.span();
-        let (traced, read) = self.traced(expr, own)?;
-        let interrupt = self.interrupt.clone();
-        let go_on = || !interrupt.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed));
-        let results = self.engine.evaluate_traced(&traced, &[], &go_on);
-        let mut results = results.map_err(|e| run_failed(e, span))?;
-        let dense =
-            results.pop().ok_or_else(|| fault(codes::RUN_FAILED, span, "the equations have no result"))?;
-        let value = match value_of(dense) {
-            Value::Tensor(tensor) if traced.labels.iter().any(Option::is_some) => {
-                tensor.with_labels(traced.labels).into()
-            }
-            value => value,
-        };
-        Ok((value, read))
-    }
-
-    /// The graph of an expression, and the names of the variables that were read.
-    pub(super) fn traced(
-        &mut self,
-        expr: &Expr,
-        own: &[(Arc<str>, Value)],
-    ) -> Eval<(tl_sema::Traced, BTreeSet<Arc<str>>)> {
-        let span = expr.span();
-        let mut read = self.equations.names_behind(expr);
-        let scripted: Vec<Arc<str>> =
-            read.iter().filter(|name| self.equations.scripted.contains_key(*name)).cloned().collect();
-        for name in scripted {
-            if !self.equations.results.contains_key(&name) {
-                self.eval_scripted(name, span)?;
-            }
-        }
-        let definitions = self.equations.definitions_of(&read).map_err(Interrupt::from)?;
-        let variables = Variables {
-            environment: &self.environment,
-            equations: &self.equations,
-            own,
-            read: RefCell::default(),
-        };
-        let program = &self.equations.program;
-        let traced = tl_sema::trace_expr(program, &definitions, &variables, expr, &self.limits.trace);
-        read.extend(variables.read.into_inner());
-        let traced = traced.map_err(Interrupt::from)?;
-        traced.warnings.iter().for_each(|w| self.warn_once(w));
-        Ok((traced, read))
-    }
-
-    /// `Y?`: evaluates and prints.
-    pub(super) fn run_query(&mut self, statement: &ast::QueryStmt) -> Eval<()> {
-        let Some(target) = statement.target() else { return Ok(()) };
-        if let Some(text) = self.query_relation(&target)? {
-            self.print(&format!("{text}\n"));
-            return Ok(());
-        }
-        let value = self.eval(&target)?;
-        let text = format::named(target.text().trim(), &value);
-        self.print(&format!("{text}\n"));
-        Ok(())
-    }
-}
-
-impl Scope for Variables<'_> {
-    fn variable(&self, name: &str) -> Option<Argument> {
-        if let Some((_, value)) = self.own.iter().find(|(own, _)| **own == *name) {
-            return argument(name, value);
-        }
-        if let Some(held) = self.equations.held.get(name) {
-            return argument(name, held);
-        }
-        self.read.borrow_mut().insert(name.into());
-        if self.equations.scripted.contains_key(name) {
-            return argument(name, &self.equations.results.get(name)?.value);
-        }
-        argument(name, self.environment.get(name)?)
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.environment.names().map(|n| n.to_string()).collect()
-    }
-}
-
-/// A value as equations see it; `None` for what has no meaning in them.
-fn argument(name: &str, value: &Value) -> Option<Argument> {
-    Some(match value {
-        Value::Number(n) => Argument::Number(*n),
-        Value::Bool(b) => Argument::Bool(*b),
-        Value::Str(text) => Argument::Str(text.clone()),
-        Value::Model(model) => Argument::Model(Arc::clone(model) as Arc<dyn tl_sema::Model>),
-        Value::Tensor(tensor) => Argument::Tensor(OuterTensor {
-            tensor: tensor.stored().clone(),
-            order: tensor.order().to_vec(),
-            name: name.into(),
-        }),
-        Value::List(items) => match super::convert::to_tensor(value) {
-            Ok(tensor) => return argument(name, &tensor.into()),
-            Err(_) => {
-                // The graph knows a tensor by its name, so each has its own.
-                let item = |(i, item)| argument(&format!("{name} {i}"), item);
-                Argument::List(items.iter().enumerate().map(item).collect::<Option<_>>()?)
-            }
-        },
-        Value::Dict(dict) => Argument::Model(Arc::new(Tree::of(dict))),
-        Value::Range(..) => return argument(name, &super::convert::to_tensor(value).ok()?.into()),
-        _ => return None,
-    })
 }

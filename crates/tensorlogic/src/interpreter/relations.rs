@@ -215,7 +215,8 @@ fn literal_row(call: &ast::CallExpr) -> Option<Vec<Constant>> {
         .collect()
 }
 
-fn constant(value: &Value) -> Option<Constant> {
+/// A value as a constant of a fact.
+pub(super) fn constant(value: &Value) -> Option<Constant> {
     match value {
         Value::Str(text) => Some(Constant::Str(text.clone())),
         Value::Number(n) => whole(*n),

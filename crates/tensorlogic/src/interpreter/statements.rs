@@ -32,7 +32,10 @@ impl Interpreter {
     /// Takes in the functions and the equations of the top level, whose order does not matter.
     fn hoist(&mut self, statements: &[Stmt]) -> Eval<()> {
         let mut problems = Vec::new();
-        for statement in statements {
+        // What an equation means may depend on the functions that it calls.
+        let (functions, others): (Vec<_>, Vec<_>) =
+            statements.iter().partition(|statement| matches!(statement, Stmt::Fn(_)));
+        for statement in functions.into_iter().chain(others) {
             let result = match statement {
                 Stmt::Fn(decl) => self.define_function(decl),
                 // A file is written when its statement is reached.

@@ -53,6 +53,11 @@ impl Check<'_> {
                 self.holds(g.out, count.saturating_mul(g.width));
                 self.source(g.table, g.rows.saturating_mul(g.width));
             }
+            Kernel::Scatter(s) => {
+                self.holds(s.value, s.count.saturating_mul(s.width));
+                self.holds(s.positions, s.count);
+                self.holds(s.out, s.size.saturating_mul(s.width));
+            }
             Kernel::Einsum(e) => {
                 assert!(e.axes.len() <= MAX_AXES, "an einsum has at most {MAX_AXES} axes");
                 assert!((1..=MAX_OPERANDS).contains(&e.operands.len()), "1 to {MAX_OPERANDS} factors");

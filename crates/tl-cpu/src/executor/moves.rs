@@ -45,6 +45,11 @@ fn read_or_zero(store: &Store, t: Option<usize>, to: &mut [f32]) {
     }
 }
 
+/// From so many values on, a scatter is worth more than one part.
+const PARALLEL_SCATTER: usize = 1 << 14;
+/// How many parts it then has.
+const SCATTER_PARTS: usize = 8;
+
 impl Machine {
     pub(super) fn copy(
         &mut self,
@@ -68,6 +73,19 @@ impl Machine {
                         } else {
                             to.fill(0.0);
                         }
+                    });
+                }
+                Move::Scatter(scatter) => {
+                    // Each part makes some rows of the result, and looks at all positions for them: the order of sums stays.
+                    let value = values(buffers, scatter.value, 0, scatter.count * scatter.width);
+                    let positions = values(buffers, scatter.positions, 0, scatter.count);
+                    let parts = if scatter.count * scatter.width < PARALLEL_SCATTER { 1 } else { SCATTER_PARTS };
+                    let each = scatter.size.div_ceil(parts).max(1);
+                    self.fork(scatter.size.div_ceil(each), scatter.count * scatter.width, &|part, _| {
+                        let first = part * each;
+                        let rows = each.min(scatter.size - first);
+                        let (at, len) = (first * scatter.width, rows * scatter.width);
+                        scatter.rows(first, value, positions, values_mut(buffers, scatter.out, at, len));
                     });
                 }
                 Move::Decode { matrix, len, out } => {

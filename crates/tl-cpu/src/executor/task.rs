@@ -1,7 +1,7 @@
 //! Kernels of a plan as tasks: with function pointers, sizes and places of weights looked up.
 
 use tl_exec::kernel::{
-    Attention, BufferId, Einsum, Epilogue, Gather, Instr, Kernel, Loop, MatMul, Plan, Source, Step, StoreId,
+    Attention, BufferId, Einsum, Epilogue, Gather, Instr, Kernel, Loop, MatMul, Plan, Scatter, Source, Step, StoreId,
 };
 use tl_tensor::{DType, Tensor};
 
@@ -92,6 +92,7 @@ pub(super) struct Pass {
 /// Rows that are copied.
 pub(super) enum Move {
     Gather { gather: Gather, table: Matrix, rows: RowsOf },
+    Scatter(Scatter),
     Remember { from: BufferId, store: StoreId, width: usize },
     Recall { store: StoreId, taps: Vec<i64>, out: BufferId, width: usize, wanted: bool },
     RecallAll { store: StoreId, out: BufferId, width: usize },
@@ -160,6 +161,7 @@ impl Compiler<'_> {
                 rows: RowsOf { buffer: gather.index, width: 1 },
                 gather: gather.clone(),
             }),
+            Kernel::Scatter(scatter) => Task::Move(Move::Scatter(scatter.clone())),
             Kernel::Remember { from, store } => {
                 Task::Move(Move::Remember { from: *from, store: *store, width: width(store) })
             }

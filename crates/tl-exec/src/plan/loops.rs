@@ -195,15 +195,15 @@ impl Planner<'_> {
     }
 
     /// A value that is put together from pieces: each is stored by whoever computes it.
-    pub(super) fn assign_scatter(&mut self, id: NodeId) {
+    pub(super) fn assign_interleaved(&mut self, id: NodeId) {
         let rows = self.rows(id);
-        let scatter = self.patterns.scatter[&id].clone();
+        let interleaved = self.patterns.interleaved[&id].clone();
         let buffer = self.own_buffer(id);
         let whole = View::dense(self.graph, Source::Buffer(buffer), &self.graph.node(id).axes);
         let mut last = 0;
-        for piece in scatter.pieces {
+        for piece in interleaved.pieces {
             let map = tl_ir::AffineMap::of(piece.axis, piece.stride, piece.offset);
-            let target = whole.clone().index(self.graph, scatter.into, &map).expect("pieces lie inside");
+            let target = whole.clone().index(self.graph, interleaved.into, &map).expect("pieces lie inside");
             let in_loop = self.is_member(piece.node)
                 && matches!(self.protos[self.home[&piece.node]].body, Body::Loop(_))
                 && self.rows(piece.node) == rows

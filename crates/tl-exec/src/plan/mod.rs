@@ -20,11 +20,11 @@ mod arena;
 mod attention;
 mod emit;
 mod finish;
+mod interleave;
 mod loops;
 mod order;
 mod products;
 mod registers;
-mod scatter;
 mod view;
 
 use std::collections::HashMap;
@@ -38,10 +38,10 @@ pub use arena::{Layout, layout};
 
 use crate::kernel::{Buffer, BufferId, Dim, Kernel, Plan, PlanWeight, Source, StoreId, StoreSpec, WeightId};
 use attention::Match;
+use interleave::Interleaved;
 use loops::Cluster;
 use order::{Order, Rows};
 use products::Product;
-use scatter::Scatter;
 use view::View;
 
 /// A plan and what it was derived from.
@@ -93,7 +93,8 @@ impl fmt::Display for PlanError {
 pub fn plan(graph: &Graph) -> Result<Planned, PlanError> {
     let graph = contraction::order(graph);
     let derived = derive(&graph).map_err(PlanError::NotCausal)?;
-    let patterns = Patterns { attention: attention::find(&graph, &derived), scatter: scatter::find(&graph) };
+    let patterns =
+        Patterns { attention: attention::find(&graph, &derived), interleaved: interleave::find(&graph) };
     let order = order::order(&graph, &derived, &patterns);
     let mut planner = Planner::new(&graph, &derived, patterns, order);
     let nodes = std::mem::take(&mut planner.order.nodes);
@@ -108,7 +109,7 @@ pub fn plan(graph: &Graph) -> Result<Planned, PlanError> {
 /// Groups of nodes that are computed as one, by their last node.
 struct Patterns {
     attention: HashMap<NodeId, Match>,
-    scatter: HashMap<NodeId, Scatter>,
+    interleaved: HashMap<NodeId, Interleaved>,
 }
 
 impl Patterns {
@@ -116,7 +117,7 @@ impl Patterns {
     fn operands(&self, graph: &Graph, id: NodeId) -> Vec<NodeId> {
         if let Some(found) = self.attention.get(&id) {
             found.operands()
-        } else if let Some(found) = self.scatter.get(&id) {
+        } else if let Some(found) = self.interleaved.get(&id) {
             found.pieces.iter().map(|p| p.node).collect()
         } else {
             graph.node(id).inputs.clone()
@@ -224,8 +225,8 @@ impl<'g> Planner<'g> {
         let node = self.graph.node(id);
         if self.patterns.attention.contains_key(&id) {
             self.assign_attention(id);
-        } else if self.patterns.scatter.contains_key(&id) {
-            self.assign_scatter(id);
+        } else if self.patterns.interleaved.contains_key(&id) {
+            self.assign_interleaved(id);
         } else {
             match &node.op {
                 Op::Const(_) | Op::Literal(_) | Op::Input(_) | Op::Weight(_) | Op::Iota => {}
@@ -238,6 +239,7 @@ impl<'g> Planner<'g> {
                 Op::Delay { by } => self.assign_recall(id, vec![-i64::from(*by)]),
                 Op::Contract { .. } => self.assign_join(id),
                 Op::Gather { .. } => self.assign_gather(id),
+                Op::Scatter { .. } => self.assign_scatter(id),
                 Op::Map(_) | Op::Reduce { .. } | Op::Softmax { .. } | Op::Place { .. } => {
                     self.assign_loop(id)
                 }

@@ -7,7 +7,7 @@ use super::order::Rows;
 use super::view::{View, dim};
 use super::{Body, Planner};
 use crate::kernel::{
-    Access, Attention, BufferId, Dim, Einsum, Gather, Kernel, Source, StoreId, StoredRows, Stride,
+    Access, Attention, BufferId, Dim, Einsum, Gather, Kernel, Scatter, Source, StoreId, StoredRows, Stride,
 };
 
 /// Products that share their left operand, and the pointwise nodes that follow them.
@@ -208,6 +208,27 @@ impl Planner<'_> {
         self.home.insert(id, self.protos.len());
         let out = self.own_buffer(id);
         let kernel = Kernel::Gather(Gather { table: source, rows: limit, width, index, out });
+        self.push_ready(kernel, rows, id, &[out]);
+    }
+
+    pub(super) fn assign_scatter(&mut self, id: NodeId) {
+        let node = self.graph.node(id);
+        let rows = self.rows(id);
+        let Op::Scatter { kind, over, into } = &node.op else { unreachable!("a scatter") };
+        let (value, positions) = (node.inputs[0], node.inputs[1]);
+        let rest: Vec<AxisId> = node.axes.iter().copied().filter(|a| a != into).collect();
+        let order: Vec<AxisId> = over.iter().chain(&rest).copied().collect();
+        let view = self.buffer_view(value, rows);
+        let value = match view.source {
+            Source::Buffer(buffer) if self.is_whole(&view, &order) => buffer,
+            _ => self.dense_buffer(value, &order, rows),
+        };
+        let positions = self.dense_buffer(positions, over, rows);
+        let size = |axes: &[AxisId]| axes.iter().filter_map(|&a| self.graph.extent(a).known()).product();
+        let (count, width, size) = (size(over), size(&rest), size(&[*into]));
+        self.home.insert(id, self.protos.len());
+        let out = self.own_buffer(id);
+        let kernel = Kernel::Scatter(Scatter { kind: *kind, value, positions, count, width, size, out });
         self.push_ready(kernel, rows, id, &[out]);
     }
 

@@ -90,7 +90,7 @@ impl Tracer<'_> {
                 self.class_left(&mut cx, &mut solver, &mut deferred).ok();
             }
             // What is wrong is reported where it is evaluated.
-            self.diagnostics.truncate(reported);
+            self.withheld.extend(self.diagnostics.drain(reported..));
         }
         settle_deferred(&mut solver, deferred);
         let classes = self.all_classes(&block);

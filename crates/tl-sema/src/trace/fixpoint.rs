@@ -10,17 +10,18 @@
 //! goes on with that, until nothing changes or the bound of the program is reached. What reads a member reads its state, which by then
 //! holds the fixpoint.
 //!
-//! `or=`, `min=`, `max=` and relations converge over finite domains. Any other recursion needs a bound, and a relation may not depend on
-//! its own negation.
+//! Which recursions may be repeated at all says [`crate::rounds`].
 
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tl_ir::{NodeId, Reduction, Scalar};
+use tl_ir::{NodeId, Op, Reduction};
 use tl_syntax::{Diagnostic, Span, codes};
 
 use crate::argument::{Loop, Member};
 use crate::program::{Constant, Equation, Expr, ExprKind, Facts, Projection};
+use crate::rounds::{converges, mentions};
 
 use super::eval::scalar;
 use super::frame::{Cx, Frame, Slot};
@@ -38,32 +39,15 @@ impl Tracer<'_> {
         let equations: Vec<&Equation> =
             members.iter().flat_map(|m| &block.tensors[m]).map(|&unit| &block.units[unit]).collect();
         let in_cycle = |name: &str| members.iter().any(|m| **m == *name);
-        if let Some(found) = equations.iter().find_map(|e| negated(e, &e.value, &in_cycle)) {
-            return self.fail(found);
-        }
         let (until, steps) = self.bound_of(frame, &members)?;
-        // A plain `=` beside `max=` is one more element to project.
-        let is_element = |e: &Equation| {
-            e.is_plain && equations.iter().any(|o| o.target.text == e.target.text && converges(o.projection))
-        };
-        let unbounded = equations.iter().find(|e| !converges(e.projection) && !is_element(e));
-        if let (Some(equation), None, None) = (unbounded, until, steps) {
-            return self.fail(no_bound(equation, &in_cycle));
-        }
         let states = self.open_states(frame, &members, span)?;
-        let depth = self.open_loops.len();
-        self.open_loops.extend(states.iter().map(|(_, state)| state.node));
+        let complete = self.loops.len();
         let next: Res<Vec<NodeId>> = states
             .iter()
             .zip(&members)
             .map(|((_, state), m)| self.next_round(frame, m, state, span))
             .collect();
-        self.open_loops.truncate(depth);
         let span = equations.first().map_or(span, |e| e.target.span);
-        let next = match next {
-            Ok(next) if self.depends_on_open(&next) => self.fail(nested(span)),
-            other => other,
-        };
         let Ok(next) = next else {
             members.iter().for_each(|m| self.settle(frame, m, Err(Failed)));
             return Err(Failed);
@@ -74,7 +58,8 @@ impl Tracer<'_> {
         });
         let members: Vec<Member> = members.collect();
         let own = members.iter().position(|m| m.name == *name).ok_or(Failed)?;
-        self.loops.push(Loop { members, until, steps, span });
+        let inner = self.inner_loops(complete, states.iter().map(|(_, state)| state.node).collect());
+        self.loops.push(Loop { members, until, steps, inner, span });
         Ok(states[own].1.clone())
     }
 
@@ -168,12 +153,33 @@ impl Tracer<'_> {
         }
     }
 
-    /// Whether some node needs the state of a recursion that is not complete.
-    fn depends_on_open(&self, nodes: &[NodeId]) -> bool {
+    /// Takes out the recursions that were completed since, and need the states of the one around them.
+    fn inner_loops(&mut self, since: usize, mut states: HashSet<NodeId>) -> Vec<Loop> {
+        let (mut inner, mut outer) = (Vec::new(), Vec::new());
+        for found in self.loops.split_off(since) {
+            let next = found.members.iter().map(|m| m.next);
+            match self.depends_on(next.collect(), &states) {
+                true => {
+                    let is_own = |id: &NodeId| match self.graph.node(*id).op {
+                        Op::Input(number) => found.members.iter().any(|m| m.input == number),
+                        _ => false,
+                    };
+                    let ids = (0..self.graph.len() as u32).map(NodeId);
+                    states.extend(ids.filter(is_own));
+                    inner.push(found);
+                }
+                false => outer.push(found),
+            }
+        }
+        self.loops.extend(outer);
+        inner
+    }
+
+    /// Whether some node needs one of the states.
+    fn depends_on(&self, mut pending: Vec<NodeId>, states: &HashSet<NodeId>) -> bool {
         let mut seen = vec![false; self.graph.len()];
-        let mut pending = nodes.to_vec();
         while let Some(id) = pending.pop() {
-            if self.open_loops.contains(&id) {
+            if states.contains(&id) {
                 return true;
             }
             if !std::mem::replace(&mut seen[id.0 as usize], true) {
@@ -232,11 +238,6 @@ impl Tracer<'_> {
     }
 }
 
-/// Whether repeating a projection over a finite domain comes to an end by itself.
-fn converges(projection: Projection) -> bool {
-    matches!(projection, Projection::Any | Projection::Reduce(Reduction::Max | Reduction::Min))
-}
-
 /// What the elements of a tensor are before the first round: what the projection leaves as it is. Where `max=` is used with products,
 /// that is 0, as for probabilities.
 fn initial(equations: &[&Equation], in_cycle: &dyn Fn(&str) -> bool) -> f32 {
@@ -260,55 +261,4 @@ fn multiplies(expr: &Expr, in_cycle: &dyn Fn(&str) -> bool) -> bool {
         }
     });
     found
-}
-
-fn mentions(expr: &Expr, in_cycle: &dyn Fn(&str) -> bool) -> bool {
-    let mut found = false;
-    expr.walk(&mut |part| found |= matches!(&part.kind, ExprKind::Name(name) if in_cycle(name)));
-    found
-}
-
-/// The first negation of a member of the cycle in a relation.
-fn negated(equation: &Equation, expr: &Expr, in_cycle: &dyn Fn(&str) -> bool) -> Option<Diagnostic> {
-    if equation.projection != Projection::Any {
-        return None;
-    }
-    let mut found = None;
-    expr.walk(&mut |part| {
-        if let ExprKind::Apply(Scalar::Not, operands) = &part.kind
-            && mentions(&operands[0], in_cycle)
-        {
-            found.get_or_insert(part.span);
-        }
-    });
-    let name = &equation.target.text;
-    let error = |span| {
-        Diagnostic::error(codes::NOT_STRATIFIED, span, format!("`{name}` depends on its own negation"))
-            .here("this negation needs it to be complete")
-            .label(equation.target.span, "and it is defined with it")
-            .help("a relation that is negated must be complete before: break the circle")
-    };
-    found.map(error)
-}
-
-#[cold]
-fn no_bound(equation: &Equation, in_cycle: &dyn Fn(&str) -> bool) -> Diagnostic {
-    let mut at = equation.value.span;
-    equation.value.walk(&mut |part| {
-        if matches!(&part.kind, ExprKind::Name(name) if in_cycle(name)) {
-            at = part.span;
-        }
-    });
-    let name = &equation.target.text;
-    Diagnostic::error(codes::CYCLIC_DEFINITION, at, format!("`{name}` is defined by its own elements"))
-        .here("its value is needed here, while it is being computed")
-        .label(equation.target.span, "defined here")
-        .help("say when the rounds end: `until change < 1e-6` or `steps 50` after the equation")
-        .help("or let an index go on: `x[n + 1] = f(x[n])`, with `x[0] = …`")
-}
-
-#[cold]
-fn nested(span: Span) -> Diagnostic {
-    Diagnostic::error(codes::NO_ROUNDS, span, "a recursion to a fixpoint is repeated by another")
-        .help("give the inner one an index of its own: `x[n + 1] = f(x[n])`")
 }

@@ -36,6 +36,7 @@ mod project;
 mod read;
 mod recursion;
 mod reduce;
+mod scatter;
 mod script;
 mod slots;
 mod stack;
@@ -100,6 +101,8 @@ pub(crate) struct Tracer<'a> {
     graph: Graph,
     inputs: Vec<InputSlot>,
     diagnostics: Vec<Diagnostic>,
+    /// What was found while looking for sizes, where what is wrong is reported later, by whoever evaluates it.
+    withheld: Vec<Diagnostic>,
     axes: HashMap<AxisKey, AxisId>,
     rows: Option<AxisId>,
     blocks: HashMap<Arc<str>, Rc<Block>>,
@@ -110,9 +113,8 @@ pub(crate) struct Tracer<'a> {
     unfinished: usize,
     steps: usize,
     pending: Vec<Pending>,
-    /// Recursions to a fixpoint that are complete, and the inputs of those that are not.
+    /// Recursions to a fixpoint that are complete.
     loops: Vec<Loop>,
-    open_loops: Vec<NodeId>,
     labels: Vec<Option<Labels>>,
     /// Values of script variables that have been made into nodes.
     outer: HashMap<Arc<str>, Value>,
@@ -141,7 +143,7 @@ pub fn trace_function(
     with_large(|stack| {
         let mut tracer = Tracer::new(program, None, limits, stack);
         let traced = tracer.function(function, arguments);
-        tracer.finish(traced)
+        tracer.finish(traced, function.span)
     })
 }
 
@@ -160,6 +162,7 @@ impl<'a> Tracer<'a> {
             graph: Graph::new(),
             inputs: Vec::new(),
             diagnostics: Vec::new(),
+            withheld: Vec::new(),
             axes: HashMap::new(),
             rows: None,
             blocks: HashMap::new(),
@@ -169,7 +172,6 @@ impl<'a> Tracer<'a> {
             steps: 0,
             pending: Vec::new(),
             loops: Vec::new(),
-            open_loops: Vec::new(),
             labels: Vec::new(),
             outer: HashMap::new(),
         }
@@ -307,7 +309,8 @@ impl<'a> Tracer<'a> {
         Err(Failed)
     }
 
-    fn finish(mut self, traced: Res<()>) -> Result<Traced, Vec<Diagnostic>> {
+    /// What was traced, or what is wrong; `span` is what was to be traced.
+    fn finish(mut self, traced: Res<()>, span: Span) -> Result<Traced, Vec<Diagnostic>> {
         if let (Some(_), [first, ..]) = (self.rows, &self.loops[..]) {
             self.diagnostics.push(
                 Diagnostic::error(
@@ -320,11 +323,13 @@ impl<'a> Tracer<'a> {
         }
         let mut diagnostics = distinct(self.diagnostics);
         if traced.is_err() && !diagnostics.iter().any(Diagnostic::is_error) {
-            // What can't be read has been reported by whoever read it.
-            diagnostics.push(Diagnostic::error_without_span(
-                codes::NOT_IN_EQUATION,
-                "the equations have errors that were reported when they were read",
-            ));
+            // A definition that failed while its size was wanted is not evaluated again; and what can't be read has been reported by
+            // whoever read it.
+            let withheld = self.withheld.into_iter().find(Diagnostic::is_error);
+            diagnostics.push(withheld.unwrap_or_else(|| {
+                let message = "the equations have errors that were reported when they were read";
+                Diagnostic::error(codes::NOT_IN_EQUATION, span, message)
+            }));
         }
         match traced {
             Ok(()) if !diagnostics.iter().any(Diagnostic::is_error) => Ok(Traced {

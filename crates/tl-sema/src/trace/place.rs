@@ -12,20 +12,19 @@
 //! Elsewhere stands what the operator leaves as it is: 0, or −∞ for `max=` and ∞ for `min=`.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
-use tl_ir::{AxisId, Extent, NodeId, Op, Reduction, Scalar};
+use tl_ir::{AxisId, Extent, NodeId, Op, Scalar};
 use tl_syntax::{Diagnostic, Span, codes};
 
-use crate::program::{Equation, Index, IndexKind, Projection};
+use crate::program::{Equation, Index, IndexKind};
 
 use super::frame::{Bound, Cx};
 use super::value::{Coordinate, Tensor};
-use super::{Res, Tracer, is_sum};
+use super::{Res, Tracer};
 
 impl Tracer<'_> {
-    /// Elements of the left side that the guard excludes do not take part: they are 0, or −∞ where the block says so ([`Block::excluded`]). A clause that mentions an
-    /// index that was reduced away has done its work, and so has one that a softmax has seen.
+    /// Elements of the left side that the guard excludes do not take part ([`Block::excluded`]). A clause that mentions an index that was
+    /// reduced away has done its work, and so has one that a softmax has seen.
     ///
     /// [`Block::excluded`]: crate::block::Block::excluded
     pub(super) fn keep_inside(
@@ -52,7 +51,6 @@ impl Tracer<'_> {
                 _ => false,
             };
             if !done && !clause.axes.iter().any(|axis| gone.contains(axis)) {
-                let excluded = if excluded == 0.0 { elsewhere(equation) } else { excluded };
                 node = self.graph.select(clause.node, node, excluded, equation.span);
             }
         }
@@ -74,9 +72,14 @@ impl Tracer<'_> {
         if !value.axes.is_empty() {
             node = self.name_open_axes(cx, equation, &value, &kept)?;
         }
+        let (scattered, at) = self.scatter_together(cx, equation, node, &kept)?;
+        node = scattered;
         let mut axes: Vec<AxisId> = Vec::new();
         for (position, index) in kept {
-            let (placed, axis) = self.place_index(cx, equation, node, position, index, &axes)?;
+            let (placed, axis) = match at.iter().find(|(scattered, _)| *scattered == position) {
+                Some(&(_, axis)) => (node, axis),
+                None => self.place_index(cx, equation, node, position, index, &axes)?,
+            };
             node = placed;
             axes.push(axis);
         }
@@ -167,6 +170,17 @@ impl Tracer<'_> {
             }
             to.push(target);
         }
+        if to.iter().any(|axis| self.graph.node(value.node).axes.contains(axis)) {
+            return self.fail(
+                Diagnostic::error(
+                    codes::BAD_INDEX,
+                    equation.value.span,
+                    "a tensor without indices meets others that have them",
+                )
+                .here("it is not clear which of its axes is which index")
+                .help("write the indices of all tensors here"),
+            );
+        }
         Ok(self.rename(value.node, &value.axes, &to, equation.span))
     }
 
@@ -193,7 +207,7 @@ impl Tracer<'_> {
                 let other = self.hidden_axis(&format!("{name}'{position}"), extent);
                 let (a, b) = (self.graph.iota(axis, span), self.graph.iota(other, span));
                 let same = self.graph.map(Scalar::Eq, &[a, b], span);
-                Ok((self.graph.select(same, node, elsewhere(equation), span), other))
+                Ok((self.graph.select(same, node, equation.projection.identity(), span), other))
             }
             IndexKind::Name(_) => match self.coordinate(cx, index)? {
                 Some(step) => self.place_constant(cx, equation, node, position, step, span),
@@ -223,12 +237,12 @@ impl Tracer<'_> {
                         let into = self.left_axis(cx, equation, position, span)?;
                         let op = Op::Place { axis, into, stride: linear.terms[0].1, offset: linear.offset };
                         let placed = self.graph.add(op.clone(), vec![node], None, span);
-                        if elsewhere(equation) == 0.0 {
+                        if equation.projection.identity() == 0.0 {
                             return Ok((placed, into));
                         }
                         let ones = self.ones(axis, span);
                         let here = self.graph.add(op, vec![ones], None, span);
-                        Ok((self.graph.select(here, placed, elsewhere(equation), span), into))
+                        Ok((self.graph.select(here, placed, equation.projection.identity(), span), into))
                     }
                     Some(linear) if linear.terms.len() == 1 && linear.terms[0].1 == 1 => {
                         let axis = self.axis_of(cx, &linear.terms[0].0, span)?;
@@ -273,7 +287,7 @@ impl Tracer<'_> {
         };
         let iota = self.graph.iota(axis, span);
         let here = self.graph.map(Scalar::Eq, &[iota, at], span);
-        Ok((self.graph.select(here, node, elsewhere(equation), span), axis))
+        Ok((self.graph.select(here, node, equation.projection.identity(), span), axis))
     }
 
     /// `y[p + 1] = x[p]` along the stream: the value of the row before.
@@ -335,69 +349,8 @@ impl Tracer<'_> {
         Ok((reduced?, into))
     }
 
-    /// `y[at[e]] = x[e]`: each element goes to the position that is computed for it; those that meet are projected.
-    fn scatter(
-        &mut self,
-        cx: &mut Cx,
-        equation: &Equation,
-        node: NodeId,
-        position: usize,
-        at: NodeId,
-        span: Span,
-    ) -> Res<(NodeId, AxisId)> {
-        let into = self.left_axis(cx, equation, position, span)?;
-        let block = Rc::clone(&cx.frame.block);
-        // Indices that stand on the left side by themselves stay.
-        let mut stay = Vec::new();
-        for index in equation.indices.iter().flatten() {
-            if let IndexKind::Name(name) = &index.kind
-                && block.facts[cx.unit].variables.iter().any(|(v, _)| v == name)
-                && let Some(Bound::Axis(axis)) = cx.variables.get(name)
-            {
-                stay.push(*axis);
-            }
-        }
-        // So does what positions further right are computed from, until they are placed.
-        let later = equation.indices.iter().flatten().skip(position + 1);
-        let mut awaited = Vec::new();
-        later.for_each(|index| {
-            index.each_part(&mut |expr| {
-                expr.each_name(&mut |name| {
-                    if let Some(Bound::Axis(axis)) = cx.variables.get(name) {
-                        awaited.push(*axis);
-                    }
-                });
-            });
-        });
-        let has = |axes: &[AxisId]| self.graph.node(at).axes.iter().any(|axis| axes.contains(axis));
-        if has(&awaited) && equation.projection == Projection::Mean {
-            return self.fail(
-                Diagnostic::error(codes::BAD_INDEX, span, "a mean is placed at one computed position")
-                    .help("place the sum and the count, and divide them"),
-            );
-        }
-        stay.extend(awaited);
-        let gone: Vec<AxisId> =
-            self.graph.node(at).axes.iter().copied().filter(|a| !stay.contains(a)).collect();
-        let iota = self.graph.iota(into, span);
-        let here = self.graph.map(Scalar::Eq, &[iota, at], span);
-        let node = gone.iter().fold(node, |node, &axis| self.with_axis(node, axis, span));
-        if is_sum(equation.projection) && !gone.is_empty() {
-            return Ok((self.graph.contract(&[node, here], &gone, span), into));
-        }
-        let before = self.guards.len();
-        let axes = self.graph.node(here).axes.clone();
-        self.guards.push(super::Clause { node: here, axes });
-        let reduced = match gone.is_empty() {
-            true => Ok(self.graph.select(here, node, elsewhere(equation), span)),
-            false => self.reduce(equation.projection, node, &gone, span),
-        };
-        self.guards.truncate(before);
-        Ok((reduced?, into))
-    }
-
     /// The axis of a position of the left side that is written at computed places.
-    fn left_axis(&mut self, cx: &mut Cx, equation: &Equation, position: usize, span: Span) -> Res<AxisId> {
+    pub(super) fn left_axis(&mut self, cx: &mut Cx, equation: &Equation, position: usize, span: Span) -> Res<AxisId> {
         let frame = Rc::clone(&cx.frame);
         let target = &equation.target.text;
         let Some(class) = frame.block.domains.position(target, position) else {
@@ -418,83 +371,12 @@ impl Tracer<'_> {
         }
     }
 
-    /// An axis that nothing else sizes is as large as what all equations of the tensor write to it.
-    fn written_extent(&mut self, cx: &Cx, equation: &Equation, position: usize) -> Res<Option<Extent>> {
-        let block = Rc::clone(&cx.frame.block);
-        let mut end = 0i64;
-        for &unit in &block.tensors[&equation.target.text] {
-            let Some(index) = block.units[unit].indices.as_ref().and_then(|indices| indices.get(position))
-            else {
-                return Ok(None);
-            };
-            let mut own = if unit == cx.unit { cx.clone() } else { self.bind(&cx.frame, unit, &[])? };
-            let size = |tracer: &Self, cx: &Cx, name: &Arc<str>| match cx.variables.get(name) {
-                Some(Bound::Axis(axis)) => tracer.graph.extent(*axis).known().map(|n| n as i64),
-                _ => None,
-            };
-            let written = match &index.kind {
-                IndexKind::Name(name) => size(self, &own, name),
-                IndexKind::Group(names) => names
-                    .iter()
-                    .map(|name| size(self, &own, &name.text))
-                    .try_fold(1i64, |product, n| product.checked_mul(n?)),
-                IndexKind::Expr(expr) => match self.linear(&mut own, expr)? {
-                    Some(linear) if linear.divisor == 1 => linear.terms.iter().try_fold(
-                        linear.offset.saturating_add(1),
-                        |end, (name, coefficient)| {
-                            let last = size(self, &own, name)?.checked_sub(1)?.max(0);
-                            end.checked_add(coefficient.checked_mul(last)?.max(0))
-                        },
-                    ),
-                    Some(_) => None,
-                    None => {
-                        let at = self.eval(&mut own, expr)?;
-                        let at = self.as_node(at, index.span)?;
-                        self.largest_element(at).map(|largest| largest + 1)
-                    }
-                },
-                _ => None,
-            };
-            match written {
-                Some(written) => end = end.max(written),
-                None => return Ok(None),
-            }
-        }
-        Ok(usize::try_from(end).ok().map(Extent::Static))
-    }
-
-    /// The largest element of data that is there while tracing, as a position.
-    fn largest_element(&self, node: NodeId) -> Option<i64> {
-        let found = self.graph.node(node);
-        let largest = match &found.op {
-            Op::Relabel(_) | Op::Map(Scalar::Round | Scalar::Floor) => {
-                return self.largest_element(found.inputs[0]);
-            }
-            Op::Literal(id) => self.graph.literal_values(*id).iter().copied().fold(-1.0, f32::max),
-            Op::Weight(id) => {
-                let tensor = self.graph.weight_info(*id).tensor.as_ref()?;
-                tensor.to_f32().iter().copied().fold(-1.0, f32::max)
-            }
-            _ => return None,
-        };
-        (largest < 1e9).then_some(largest as i64)
-    }
-
     #[cold]
-    fn unplaceable<T>(&mut self, index: &Index) -> Res<T> {
+    pub(super) fn unplaceable<T>(&mut self, index: &Index) -> Res<T> {
         self.fail(
             Diagnostic::error(codes::BAD_INDEX, index.span, "this can't stand on a left side").here(
                 "a left side has indices, `2 * j + 1` with a positive factor, numbers, and groups `(a b)`",
             ),
         )
-    }
-}
-
-/// What stands at elements that an equation does not define.
-fn elsewhere(equation: &Equation) -> f64 {
-    match equation.projection {
-        Projection::Reduce(Reduction::Max) => f64::NEG_INFINITY,
-        Projection::Reduce(Reduction::Min) => f64::INFINITY,
-        _ => 0.0,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tl_syntax::{Diagnostic, Span, ast};
+use tl_syntax::{Diagnostic, Span, ast, codes};
 
 use crate::argument::{Argument, Limits, Scope, Traced};
 use crate::block::Block;
@@ -52,7 +52,7 @@ pub fn trace_expr(
         let mut tracer = Tracer::new(program, Some(&scope), limits, stack);
         tracer.diagnostics.extend(errors);
         let traced = tracer.script(block);
-        tracer.finish(traced)
+        tracer.finish(traced, value.span)
     })
 }
 
@@ -171,6 +171,31 @@ impl Definitions {
             head: Head::Rule,
             ..crate::block::unit("", &target, &value)
         });
+    }
+
+    /// Adds the facts of a relation that an equation defines; its left side names the columns.
+    pub fn add_facts_of(&mut self, equation: &ast::Equation, rows: Vec<Fact>) -> Vec<Diagnostic> {
+        let mut reader = Reader::new(&mut self.program);
+        let read = reader.equation(equation);
+        let mut found = std::mem::take(&mut reader.diagnostics);
+        let Some(mut read) = read else { return found };
+        let indices = read.indices.as_deref().unwrap_or_default();
+        let is_column = |index: &&Index| matches!(index.kind, IndexKind::Name(_));
+        if let Some(other) = indices.iter().find(|index| !is_column(index)) {
+            found.push(Diagnostic::error(
+                codes::BAD_INDEX,
+                other.span,
+                "a column of a relation has a plain name",
+            ));
+            return found;
+        }
+        self.program.next_expr += 1;
+        let (arity, span) = (indices.len(), read.value.span);
+        let kind = ExprKind::Facts(Arc::new(Facts { arity, rows }));
+        read.value = Expr { id: ExprId(self.program.next_expr), kind, span };
+        (read.projection, read.head, read.is_plain) = (Projection::Any, Head::Rule, false);
+        self.block.equations.push(read);
+        found
     }
 
     /// Adds a `dim` declaration; it replaces an earlier one of the same name.

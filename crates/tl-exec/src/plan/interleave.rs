@@ -18,40 +18,40 @@ pub(super) struct Piece {
 
 /// A value that is put together from pieces along an axis.
 #[derive(Clone, Debug)]
-pub(super) struct Scatter {
+pub(super) struct Interleaved {
     pub into: AxisId,
     pub pieces: Vec<Piece>,
 }
 
 /// All such sums, by the node of the outermost.
-pub(super) fn find(graph: &Graph) -> HashMap<NodeId, Scatter> {
+pub(super) fn find(graph: &Graph) -> HashMap<NodeId, Interleaved> {
     graph.nodes().filter_map(|(id, _)| Some((id, match_at(graph, id)?))).collect()
 }
 
-fn match_at(graph: &Graph, id: NodeId) -> Option<Scatter> {
+fn match_at(graph: &Graph, id: NodeId) -> Option<Interleaved> {
     if !matches!(graph.node(id).op, Op::Map(Scalar::Add) | Op::Place { .. }) {
         return None;
     }
-    let mut scatter: Option<Scatter> = None;
+    let mut whole: Option<Interleaved> = None;
     let mut pending = vec![id];
     while let Some(id) = pending.pop() {
         let node = graph.node(id);
         match node.op {
             Op::Map(Scalar::Add) if pending.len() < 64 => pending.extend(&node.inputs),
             Op::Place { axis, into, stride, offset } => {
-                let scatter = scatter.get_or_insert(Scatter { into, pieces: Vec::new() });
-                if scatter.into != into {
+                let whole = whole.get_or_insert(Interleaved { into, pieces: Vec::new() });
+                if whole.into != into {
                     return None;
                 }
-                scatter.pieces.push(Piece { node: node.inputs[0], axis, stride, offset });
+                whole.pieces.push(Piece { node: node.inputs[0], axis, stride, offset });
             }
             _ => return None,
         }
     }
-    scatter.filter(|s| s.covers(graph) && s.has_axes(graph, id))
+    whole.filter(|s| s.covers(graph) && s.has_axes(graph, id))
 }
 
-impl Scatter {
+impl Interleaved {
     /// Whether every position of the axis has exactly one piece.
     fn covers(&self, graph: &Graph) -> bool {
         let Some(n) = graph.extent(self.into).known() else { return false };
