@@ -213,7 +213,9 @@ impl StepSize {
                 let row = source_bytes(plan, gather.table) / gather.rows.max(1);
                 cost("gather", row * self.product(&plan.buffers[gather.index.index()].dims), 0)
             }
-            Kernel::Scatter(scatter) => cost("scatter", 4 * scatter.count * scatter.width, scatter.count * scatter.width),
+            Kernel::Scatter(scatter) => {
+                cost("scatter", 4 * scatter.count * scatter.width, scatter.count * scatter.width)
+            }
             Kernel::Einsum(einsum) => cost("einsum", 0, self.product(&einsum.axes) * einsum.operands.len()),
             Kernel::Remember { .. } => cost("remember", 0, 0),
             Kernel::Recall { .. } | Kernel::RecallAll { .. } => cost("recall", 0, 0),

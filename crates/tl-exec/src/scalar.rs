@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use crate::kernel::{
-    Access, Attention, BufferId, Dim, Einsum, Gather, Instr, Kernel, MatMul, Plan, Position, Reg, Scatter, Source,
-    Step, StoreId, Stride, Tape,
+    Access, Attention, BufferId, Dim, Einsum, Gather, Instr, Kernel, MatMul, Plan, Position, Reg, Scatter,
+    Source, Step, StoreId, Stride, Tape,
 };
 use crate::run::{Backend, Executable, RunError, Sequence};
 

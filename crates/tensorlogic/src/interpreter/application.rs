@@ -66,10 +66,10 @@ impl Interpreter {
         let text = text_of(&function, &placed);
         let application = self.application(name, text, span)?;
         let own: Vec<(Arc<str>, Value)> = placed.into_iter().map(|p| (p.variable, p.value)).collect();
-        let mark = self.equations.mark();
+        let mark = self.equations.enter(false);
         self.equations.write_plain(RESULT, &application.equation);
         let traced = self.trace(&application.result, &own);
-        self.equations.rewind(mark);
+        self.equations.leave(mark);
         match traced {
             Ok((value, _)) => Ok(value),
             Err(Interrupt::Fault(found)) => Err(at_call(found, application.source, span)),

@@ -131,12 +131,13 @@ impl Interpreter {
         }
         let params = function.params();
         let arguments = bind(function, &params, given, span)?;
-        let (depth, mark) = (self.environment.depth(), self.equations.mark());
+        let depth = self.environment.depth();
+        let mark = self.equations.enter(function.is_closure());
         self.environment.push_frame(&function.captured);
         self.calls += 1;
         let result = self.deeper(span, |i| i.run_body(function, &params, arguments));
         self.calls -= 1;
-        self.equations.rewind(mark);
+        self.equations.leave(mark);
         while self.environment.depth() > depth {
             self.environment.pop_frame();
         }

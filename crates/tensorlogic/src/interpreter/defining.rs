@@ -26,16 +26,13 @@ impl Interpreter {
             self.equations.make_room_for(&name, equation);
             self.environment.remove_global(&name);
         }
-        if let Some(rhs) = equation
-            .rhs()
-            .filter(|rhs| matches!(equation.lhs(), Some(Expr::Name(_))) && self.is_scripted(rhs))
-        {
-            if self.equations.defines(&name) {
+        let is_bare = matches!(equation.lhs(), Some(Expr::Name(_)));
+        if is_bare && equation.rhs().is_some_and(|rhs| self.is_scripted(&rhs)) {
+            if self.equations.defines_here(&name) {
                 let message = format!("`{name}` is defined twice");
                 return Err(fault(codes::DEFINED_TWICE, equation.span(), message));
             }
-            self.equations.forget_readers_of(&name);
-            self.equations.scripted.insert(name, rhs);
+            self.equations.write(Written::plain(&name, Clause::Script(equation.clone())));
             return Ok(());
         }
         // Reading it once finds what is wrong with it even if nobody ever reads the tensor.
@@ -61,8 +58,8 @@ impl Interpreter {
         }
         let around = self.capture_for(rule.syntax());
         self.equations.forget_relations();
-        let (name, clause) = (name.as_str().into(), Clause::Rule(rule.clone()));
-        self.equations.write(Written { name, clause, around, calls: Vec::new(), supplied: Vec::new() });
+        let written = Written::plain(name.as_str(), Clause::Rule(rule.clone()));
+        self.equations.write(Written { around, ..written });
         Ok(())
     }
 
@@ -91,7 +88,7 @@ impl Interpreter {
         if found.iter().any(Diagnostic::is_error) {
             return Err(found.into());
         }
-        self.equations.results.clear();
+        self.equations.forget_results();
         self.equations.dims.push(dim.clone());
         Ok(())
     }

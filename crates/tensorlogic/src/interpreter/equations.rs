@@ -28,18 +28,21 @@ use crate::library;
 pub(super) struct Equations {
     /// Functions of equations: the library's and the program's.
     pub(super) program: Program,
+    /// Those of the top level first, then those of the calls that are running.
     written: Vec<Written>,
     pub(super) dims: Vec<ast::DimDecl>,
-    /// Definitions that functions of scripts compute.
-    pub(super) scripted: HashMap<Arc<str>, Expr>,
-    /// Those that are being evaluated, to notice a circle.
+    /// Where the equations of the running call begin; at the top level, all are its own.
+    from: usize,
+    /// How many equations the top level has, while a call is running.
+    globals: Option<usize>,
+    /// The definitions that the script is computing, to notice a circle.
     going_on: Vec<Arc<str>>,
     /// Values of local variables that equations go on to need, and how many there ever were.
     pub(super) held: HashMap<Arc<str>, Value>,
     held_count: usize,
     /// How many equations define each name.
     counts: HashMap<Arc<str>, usize>,
-    pub(super) results: HashMap<Arc<str>, Kept>,
+    results: HashMap<Arc<str>, Kept>,
     /// Relations that facts and declarations name, in the order in which they come up.
     relations: Vec<Relation>,
     /// The facts that were taken in before the script ran.
@@ -62,19 +65,30 @@ pub(super) struct Written {
 pub(super) enum Clause {
     Equation(ast::Equation),
     Rule(ast::Rule),
+    /// An equation whose right side the script computes.
+    Script(ast::Equation),
+}
+
+/// What to go back to when a call ends.
+#[derive(Debug)]
+pub(super) struct Mark {
+    from: usize,
+    globals: Option<usize>,
+    written: usize,
+    dims: usize,
 }
 
 impl Clause {
     fn syntax(&self) -> &Node {
         match self {
-            Clause::Equation(equation) => equation.syntax(),
+            Clause::Equation(equation) | Clause::Script(equation) => equation.syntax(),
             Clause::Rule(rule) => rule.syntax(),
         }
     }
 
     fn left_side(&self) -> Option<Expr> {
         match self {
-            Clause::Equation(equation) => equation.lhs(),
+            Clause::Equation(equation) | Clause::Script(equation) => equation.lhs(),
             Clause::Rule(rule) => rule.head(),
         }
     }
@@ -83,6 +97,7 @@ impl Clause {
     fn defines_relation(&self) -> bool {
         match self {
             Clause::Rule(_) => true,
+            Clause::Script(_) => false,
             Clause::Equation(equation) => {
                 let is_true = matches!(
                     equation.op(),
@@ -96,9 +111,11 @@ impl Clause {
 
 /// A result, and the names that it was computed from.
 #[derive(Debug)]
-pub(super) struct Kept {
-    pub value: Value,
-    pub read: BTreeSet<Arc<str>>,
+struct Kept {
+    value: Value,
+    read: BTreeSet<Arc<str>>,
+    /// Where the equations begin that define it.
+    from: usize,
 }
 
 impl Equations {
@@ -141,16 +158,74 @@ impl Equations {
 
     /// Whether equations, or functions of scripts, define a tensor of that name.
     pub fn defines(&self, name: &str) -> bool {
-        self.scripted.contains_key(name)
-            || self.counts.contains_key(name)
+        self.counts.contains_key(name) && self.visible(name).next().is_some()
             || self.relations.iter().any(|r| *r.name == *name)
+    }
+
+    /// Whether the running call has equations of its own for a name; at the top level, whether there are any.
+    pub fn defines_here(&self, name: &str) -> bool {
+        self.written[self.from..].iter().any(|w| *w.name == *name)
+    }
+
+    /// What defines a name where the script is: equations of the running call, or else those of the top level.
+    fn visible(&self, name: &str) -> impl Iterator<Item = (usize, &Written)> {
+        let range = match self.defines_here(name) {
+            true => self.from..self.written.len(),
+            false => 0..self.globals.unwrap_or(self.written.len()),
+        };
+        self.written
+            .iter()
+            .enumerate()
+            .take(range.end)
+            .skip(range.start)
+            .filter(move |(_, w)| *w.name == *name)
+    }
+
+    /// The definition of a name that the script computes.
+    pub fn script_of(&self, name: &str) -> Option<ast::Equation> {
+        self.visible(name).find_map(|(_, written)| match &written.clause {
+            Clause::Script(equation) => Some(equation.clone()),
+            _ => None,
+        })
+    }
+
+    /// What was computed of a name, if it still holds.
+    pub fn result(&self, name: &str) -> Option<&Value> {
+        self.results.get(name).filter(|kept| kept.from == self.home_of(name)).map(|kept| &kept.value)
+    }
+
+    /// Keeps what was computed of a name, with the names that it was computed from.
+    pub fn keep(&mut self, name: Arc<str>, value: Value, read: BTreeSet<Arc<str>>) {
+        let from = self.home_of(&name);
+        self.results.insert(name, Kept { value, read, from });
+    }
+
+    /// Forgets all results.
+    pub fn forget_results(&mut self) {
+        self.results.clear();
+    }
+
+    fn home_of(&self, name: &str) -> usize {
+        if self.defines_here(name) { self.from } else { 0 }
+    }
+
+    /// An equation of the top level among some tensors' that reads a name which the running call has defined anew.
+    pub fn shadowed(&self, names: &BTreeSet<Arc<str>>) -> Option<(Arc<str>, Arc<str>)> {
+        self.globals?;
+        let outside =
+            names.iter().filter(|name| !self.defines_here(name)).flat_map(|name| self.visible(name));
+        outside.into_iter().find_map(|(_, written)| {
+            let mut idents = written.clause.syntax().descendants().filter(|n| n.kind() == SyntaxKind::Ident);
+            let shadowed = idents.find(|ident| self.defines_here(ident.text()))?;
+            Some((Arc::clone(&written.name), Arc::from(shadowed.text())))
+        })
     }
 
     /// Whether facts, rules or equations with parentheses define that name.
     pub fn is_relation(&self, name: &str) -> bool {
         self.relations.iter().any(|r| *r.name == *name)
             || self.counts.contains_key(name)
-                && self.written.iter().any(|w| *w.name == *name && w.clause.defines_relation())
+                && self.visible(name).any(|(_, written)| written.clause.defines_relation())
     }
 
     /// A relation that facts or a declaration name, made if there is none.
@@ -186,13 +261,13 @@ impl Equations {
                 .collect::<Option<Vec<String>>>(),
             _ => None,
         };
-        self.written.iter().filter(|w| *w.name == *name).find_map(head)
+        self.visible(name).find_map(|(_, written)| head(written))
     }
 
     /// The names that are defined, some more than once.
     pub fn names(&self) -> Vec<Arc<str>> {
         let relations = self.relations.iter().map(|r| &r.name);
-        self.written.iter().map(|w| &w.name).chain(self.scripted.keys()).chain(relations).cloned().collect()
+        self.written.iter().map(|w| &w.name).chain(relations).cloned().collect()
     }
 
     /// A function of the standard library.
@@ -216,16 +291,27 @@ impl Equations {
         stale.iter().for_each(|supplied| self.let_go(supplied));
     }
 
-    /// How many equations there are, to go back to.
-    pub fn mark(&self) -> usize {
-        self.written.len()
+    /// Begins a call: it sees the equations of the top level and its own. A closure sees those of the call around it, too.
+    pub fn enter(&mut self, is_closure: bool) -> Mark {
+        let written = self.written.len();
+        let mark = Mark { from: self.from, globals: self.globals, written, dims: self.dims.len() };
+        if !is_closure {
+            self.globals.get_or_insert(written);
+            self.from = written;
+        }
+        mark
     }
 
-    /// Forgets the equations that were written since a mark: those of a call that has ended.
-    pub fn rewind(&mut self, mark: usize) {
-        while self.written.len() > mark {
+    /// Ends a call, and forgets what it has said.
+    pub fn leave(&mut self, mark: Mark) {
+        while self.written.len() > mark.written {
             self.forget(self.written.len() - 1);
         }
+        if self.dims.len() > mark.dims {
+            self.dims.truncate(mark.dims);
+            self.results.clear();
+        }
+        (self.from, self.globals) = (mark.from, mark.globals);
     }
 
     /// Forgets what earlier programs said that an equation of a dialogue now says: definitions of its left side, or with another number
@@ -234,7 +320,6 @@ impl Equations {
         if equation.op() == Some(ProjectionOp::Add) {
             return;
         }
-        self.scripted.remove(name);
         let source = equation.span().source;
         let left = |e: &ast::Equation| e.lhs().map(|lhs| lhs.text().split_whitespace().collect::<String>());
         let count = |e: &ast::Equation| e.indexed().map_or(0, |indexed| indexed.indices().count());
@@ -242,6 +327,7 @@ impl Equations {
             Clause::Equation(old) => {
                 old.span().source != source && (left(old) == left(equation) || count(old) != count(equation))
             }
+            Clause::Script(old) => old.span().source != source,
             Clause::Rule(_) => false,
         };
         while let Some(at) = self.written.iter().position(|w| w.name == *name && replaces(&w.clause)) {
@@ -267,7 +353,8 @@ impl Equations {
     pub fn write(&mut self, written: Written) {
         self.forget_readers_of(&written.name);
         let in_place = matches!(&written.clause, Clause::Equation(e) if e.op() == Some(ProjectionOp::Assign));
-        let same = self.written.iter_mut().find(|old| in_place && old.defines_the_same(&written));
+        let mut own = self.written[self.from..].iter_mut();
+        let same = own.find(|old| in_place && old.defines_the_same(&written));
         match same {
             Some(old) => {
                 let old = std::mem::replace(old, written);
@@ -282,9 +369,7 @@ impl Equations {
 
     /// Takes in an equation that sees no local variable, for the time of one tracing.
     pub fn write_plain(&mut self, name: &str, equation: &ast::Equation) {
-        let clause = Clause::Equation(equation.clone());
-        let (name, around) = (name.into(), HashMap::new());
-        self.write(Written { name, clause, around, calls: Vec::new(), supplied: Vec::new() });
+        self.write(Written::plain(name, Clause::Equation(equation.clone())));
     }
 
     /// Holds a value under a name that no program can write, made from another.
@@ -305,7 +390,7 @@ impl Equations {
                 _ => None,
             }
         };
-        self.written.iter().enumerate().filter(|(_, w)| names.contains(&w.name)).filter_map(of).collect()
+        names.iter().flat_map(|name| self.visible(name)).filter_map(of).collect()
     }
 
     /// Keeps what calls of an equation have supplied.
@@ -359,9 +444,9 @@ impl Equations {
             for ident in node.descendants().filter(|n| n.kind() == SyntaxKind::Ident) {
                 let name: Arc<str> = ident.text().into();
                 if found.insert(Arc::clone(&name)) {
-                    let behind =
-                        self.written.iter().filter(|w| w.name == name).map(|w| w.clause.syntax().clone());
-                    pending.extend(behind.chain(self.scripted.get(&name).map(|e| e.syntax().clone())));
+                    pending.extend(self.visible(&name).map(|(_, w)| w.clause.syntax().clone()));
+                    let dims = self.dims.iter().filter(|dim| declares(dim, &name));
+                    pending.extend(dims.map(|dim| dim.syntax().clone()));
                     found.extend(self.sharing_domains(&name));
                 }
             }
@@ -381,7 +466,7 @@ impl Equations {
     pub fn definitions_of(&self, names: &BTreeSet<Arc<str>>) -> Result<Definitions, Vec<Diagnostic>> {
         let mut definitions = Definitions::new();
         let mut found = Vec::new();
-        for dim in &self.dims {
+        for dim in self.dims.iter().filter(|dim| names.iter().any(|name| declares(dim, name))) {
             found.extend(definitions.add_dims(dim));
         }
         for relation in self.relations.iter().filter(|r| names.contains(&r.name)) {
@@ -390,8 +475,11 @@ impl Equations {
             }
             definitions.add_facts(&relation.name, relation.span, relation.arity, relation.rows.clone());
         }
-        for written in self.written.iter().filter(|w| names.contains(&w.name)) {
+        let mut wanted: Vec<(usize, &Written)> = names.iter().flat_map(|name| self.visible(name)).collect();
+        wanted.sort_unstable_by_key(|&(at, _)| at);
+        for (_, written) in wanted {
             found.extend(match (&written.clause, written.facts()) {
+                (Clause::Script(_), _) => continue,
                 (Clause::Equation(equation), Some(facts)) => {
                     definitions.add_facts_of(equation, facts.to_vec())
                 }
@@ -401,6 +489,11 @@ impl Equations {
         }
         if found.iter().any(Diagnostic::is_error) { Err(found) } else { Ok(definitions) }
     }
+}
+
+/// Whether a declaration says the size of an index.
+fn declares(dim: &ast::DimDecl, index: &str) -> bool {
+    dim.bindings().filter_map(|binding| binding.name()).any(|name| name.as_str() == index)
 }
 
 impl Surroundings for Written {
@@ -419,6 +512,12 @@ impl Surroundings for Written {
 }
 
 impl Written {
+    /// A clause that sees no local variable and has no calls of scripts.
+    pub fn plain(name: &str, clause: Clause) -> Written {
+        let (around, calls, supplied) = (HashMap::new(), Vec::new(), Vec::new());
+        Written { name: name.into(), clause, around, calls, supplied }
+    }
+
     /// The rows of the relation that it defines, if a call has supplied them.
     fn facts(&self) -> Option<&[Fact]> {
         self.supplied.iter().find_map(|supplied| match &supplied.what {

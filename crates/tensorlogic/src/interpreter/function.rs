@@ -54,6 +54,11 @@ impl Function {
         }
     }
 
+    /// Whether it is a closure.
+    pub(crate) fn is_closure(&self) -> bool {
+        matches!(self.shape, Shape::Closure(_))
+    }
+
     /// Its declaration, if it stands in a program.
     pub(crate) fn declared_as(&self) -> Option<&ast::FnDecl> {
         match &self.shape {

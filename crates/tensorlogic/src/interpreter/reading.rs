@@ -7,12 +7,12 @@ use std::sync::atomic::Ordering;
 
 use tl_sema::{Argument, OuterTensor, Scope};
 use tl_syntax::ast::{self, Expr};
-use tl_syntax::{Span, codes};
+use tl_syntax::{Diagnostic, Span, codes};
 
 use super::Interpreter;
 use super::arithmetic::{run_failed, value_of};
 use super::environment::Environment;
-use super::equations::{Equations, Kept};
+use super::equations::Equations;
 use super::fault::{Eval, Interrupt, fault};
 use super::format;
 use super::tree::Tree;
@@ -30,25 +30,25 @@ struct Variables<'a> {
 impl Interpreter {
     /// The value of a tensor that equations define, or of a definition by a function of scripts.
     pub(super) fn eval_tensor(&mut self, name: &ast::NameExpr) -> Eval<Value> {
-        if let Some(kept) = self.equations.results.get(name.name()) {
-            return Ok(kept.value.clone());
+        if let Some(value) = self.equations.result(name.name()) {
+            return Ok(value.clone());
         }
-        if self.equations.scripted.contains_key(name.name()) {
-            return self.eval_scripted(name.name().into(), name.span());
+        if let Some(equation) = self.equations.script_of(name.name()) {
+            return self.eval_scripted(name.name().into(), &equation, name.span());
         }
         let (value, read) = self.trace(&Expr::Name(name.clone()), &[])?;
-        self.equations.results.insert(name.name().into(), Kept { value: value.clone(), read });
+        self.equations.keep(name.name().into(), value.clone(), read);
         Ok(value)
     }
 
-    fn eval_scripted(&mut self, name: Arc<str>, span: Span) -> Eval<Value> {
-        let Some(expr) = self.equations.scripted.get(&name).cloned() else { return Ok(Value::Unit) };
+    fn eval_scripted(&mut self, name: Arc<str>, equation: &ast::Equation, span: Span) -> Eval<Value> {
+        let Some(expr) = equation.rhs() else { return Ok(Value::Unit) };
         self.equations.begin(&name, span)?;
         let result = self.eval(&expr);
         self.equations.end();
         let value = result?;
         let read = self.equations.names_behind(&expr);
-        self.equations.results.insert(name, Kept { value: value.clone(), read });
+        self.equations.keep(name, value.clone(), read);
         Ok(value)
     }
 
@@ -88,11 +88,17 @@ impl Interpreter {
     ) -> Eval<(tl_sema::Traced, BTreeSet<Arc<str>>)> {
         let span = expr.span();
         let mut read = self.equations.names_behind(expr);
-        let scripted: Vec<Arc<str>> =
-            read.iter().filter(|name| self.equations.scripted.contains_key(*name)).cloned().collect();
-        for name in scripted {
-            if !self.equations.results.contains_key(&name) {
-                self.eval_scripted(name, span)?;
+        if let Some((reader, name)) = self.equations.shadowed(&read) {
+            let message = format!("`{name}` is defined in this call and outside of it");
+            let found = Diagnostic::error(codes::DEFINED_TWICE, span, message);
+            return Err(found
+                .here(format!("this needs `{reader}`, which reads the one outside"))
+                .help(format!("give the `{name}` of this call another name"))
+                .into());
+        }
+        for name in &read {
+            if let (None, Some(equation)) = (self.equations.result(name), self.equations.script_of(name)) {
+                self.eval_scripted(Arc::clone(name), &equation, span)?;
             }
         }
         self.supply_all(&read)?;
@@ -134,8 +140,8 @@ impl Scope for Variables<'_> {
             return argument(name, held);
         }
         self.read.borrow_mut().insert(name.into());
-        if self.equations.scripted.contains_key(name) {
-            return argument(name, &self.equations.results.get(name)?.value);
+        if self.equations.script_of(name).is_some() {
+            return argument(name, self.equations.result(name)?);
         }
         argument(name, self.environment.get(name)?)
     }

@@ -79,7 +79,8 @@ impl Machine {
                     // Each part makes some rows of the result, and looks at all positions for them: the order of sums stays.
                     let value = values(buffers, scatter.value, 0, scatter.count * scatter.width);
                     let positions = values(buffers, scatter.positions, 0, scatter.count);
-                    let parts = if scatter.count * scatter.width < PARALLEL_SCATTER { 1 } else { SCATTER_PARTS };
+                    let parts =
+                        if scatter.count * scatter.width < PARALLEL_SCATTER { 1 } else { SCATTER_PARTS };
                     let each = scatter.size.div_ceil(parts).max(1);
                     self.fork(scatter.size.div_ceil(each), scatter.count * scatter.width, &|part, _| {
                         let first = part * each;

@@ -1,7 +1,8 @@
 //! Kernels of a plan as tasks: with function pointers, sizes and places of weights looked up.
 
 use tl_exec::kernel::{
-    Attention, BufferId, Einsum, Epilogue, Gather, Instr, Kernel, Loop, MatMul, Plan, Scatter, Source, Step, StoreId,
+    Attention, BufferId, Einsum, Epilogue, Gather, Instr, Kernel, Loop, MatMul, Plan, Scatter, Source, Step,
+    StoreId,
 };
 use tl_tensor::{DType, Tensor};
 

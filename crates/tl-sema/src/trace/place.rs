@@ -350,7 +350,13 @@ impl Tracer<'_> {
     }
 
     /// The axis of a position of the left side that is written at computed places.
-    pub(super) fn left_axis(&mut self, cx: &mut Cx, equation: &Equation, position: usize, span: Span) -> Res<AxisId> {
+    pub(super) fn left_axis(
+        &mut self,
+        cx: &mut Cx,
+        equation: &Equation,
+        position: usize,
+        span: Span,
+    ) -> Res<AxisId> {
         let frame = Rc::clone(&cx.frame);
         let target = &equation.target.text;
         let Some(class) = frame.block.domains.position(target, position) else {

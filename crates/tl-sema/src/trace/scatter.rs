@@ -64,7 +64,10 @@ impl Tracer<'_> {
         let at = self.combined(&positions, &sizes, span);
         let whole = match axes[..] {
             [(_, axis)] => axis,
-            _ => self.hidden_axis(&format!("{}.all", equation.target.text), Extent::Static(sizes.iter().product())),
+            _ => self.hidden_axis(
+                &format!("{}.all", equation.target.text),
+                Extent::Static(sizes.iter().product()),
+            ),
         };
         let node = over.iter().fold(node, |node, &axis| self.with_axis(node, axis, span));
         let scattered = self.scattered(equation.projection, node, at, (&over, whole), span);
@@ -218,7 +221,12 @@ impl Tracer<'_> {
     }
 
     /// An axis that nothing else sizes is as large as what all equations of the tensor write to it.
-    pub(super) fn written_extent(&mut self, cx: &Cx, equation: &Equation, position: usize) -> Res<Option<Extent>> {
+    pub(super) fn written_extent(
+        &mut self,
+        cx: &Cx,
+        equation: &Equation,
+        position: usize,
+    ) -> Res<Option<Extent>> {
         let block = Rc::clone(&cx.frame.block);
         let mut end = 0i64;
         for &unit in &block.tensors[&equation.target.text] {
