@@ -194,8 +194,12 @@ fn positions(graph: &Graph) -> f64 {
     joins.sum()
 }
 
-/// Refuses a graph with a value of more elements than addresses, fused or not.
+/// Refuses a graph with a value of more elements than addresses, fused or not; the product under a sum is none.
 fn check_sizes(graph: &Graph) -> Result<(), Error> {
+    check_each_size(graph).or_else(|_| check_each_size(&tl_ir::contraction::sums_in_joins(graph)))
+}
+
+fn check_each_size(graph: &Graph) -> Result<(), Error> {
     let live = graph.live();
     for (id, node) in graph.nodes().filter(|(id, _)| live[id.0 as usize]) {
         let size = |&axis: &AxisId| graph.extent(axis).known().unwrap_or(1);

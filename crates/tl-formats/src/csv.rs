@@ -435,7 +435,11 @@ fn end_row(out: &mut Vec<u8>) {
 fn number(text: &str) -> Option<std::result::Result<f64, ()>> {
     match text.trim() {
         "" | "NA" => None,
-        text => Some(text.parse().map_err(|_| ())),
+        // Digits alone that come to infinity are more than a number can hold.
+        text => Some(match text.parse::<f64>() {
+            Ok(number) if number.is_finite() || !text.contains(|c: char| c.is_ascii_digit()) => Ok(number),
+            _ => Err(()),
+        }),
     }
 }
 

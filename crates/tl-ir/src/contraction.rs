@@ -22,7 +22,7 @@ pub const EXACT: usize = 8;
 
 /// The same graph with joins of two operands and reductions of one axis.
 pub fn order(graph: &Graph) -> Graph {
-    graph.rewrite(|out, node, inputs| match &node.op {
+    sums_in_joins(graph).rewrite(|out, node, inputs| match &node.op {
         Op::Contract { sum } => {
             let mut join = Join { out, sum, span: node.span };
             let mut operands: Vec<NodeId> = Vec::new();
@@ -63,6 +63,55 @@ pub fn order(graph: &Graph) -> Graph {
         }
         _ => None,
     })
+}
+
+/// The most factors of a product that becomes a join.
+const MAX_FACTORS: usize = 64;
+
+/// The same graph in which sums over products are joins, so that an axis may be summed before all operands have met: the sum over a
+/// join, `sum[i](A[i, j] B[j, k])`, and the sum over a pointwise product that is larger than each of its factors,
+/// `sum[j](A[i, j] * B[j, k])`. Products that are read elsewhere, too, stay.
+pub fn sums_in_joins(graph: &Graph) -> Graph {
+    let (live, mut readers) = (graph.live(), vec![0u32; graph.len()]);
+    let nodes = graph.nodes().filter(|(id, _)| live[id.0 as usize]);
+    let reads = nodes.flat_map(|(_, node)| &node.inputs).chain(graph.outputs().iter().map(|o| &o.node));
+    reads.for_each(|id| readers[id.0 as usize] += 1);
+    graph.rewrite(|out, node, inputs| {
+        let Op::Reduce { kind: Reduction::Sum, over } = &node.op else { return None };
+        if readers[node.inputs[0].0 as usize] != 1 {
+            return None;
+        }
+        let product = out.node(inputs[0]).clone();
+        let (factors, sum) = match &product.op {
+            Op::Contract { sum } => (product.inputs, sum.iter().chain(over).copied().collect()),
+            Op::Map(Scalar::Mul) => {
+                let factors = factors(out, inputs[0])?;
+                let is_whole = |&factor: &NodeId| out.node(factor).axes.len() == product.axes.len();
+                if factors.iter().any(is_whole) {
+                    return None;
+                }
+                (factors, over.clone())
+            }
+            _ => return None,
+        };
+        Some(out.contract(&factors, &sum, node.span))
+    })
+}
+
+/// The factors of a pointwise product; `None` if there are too many.
+fn factors(graph: &Graph, product: NodeId) -> Option<Vec<NodeId>> {
+    let (mut factors, mut pending) = (Vec::new(), vec![product]);
+    while let Some(id) = pending.pop() {
+        let node = graph.node(id);
+        match node.op {
+            Op::Map(Scalar::Mul) => pending.extend(node.inputs.iter().rev()),
+            _ => factors.push(id),
+        }
+        if factors.len() + pending.len() > MAX_FACTORS {
+            return None;
+        }
+    }
+    Some(factors)
 }
 
 fn follows_stream(graph: &Graph, axis: AxisId, map: &AffineMap) -> bool {

@@ -31,9 +31,21 @@ impl Interpreter {
         let Some(base) = indexed.base() else {
             return Err(fault(codes::EXPECTED_EXPRESSION, indexed.span(), "something is indexed"));
         };
-        let value = self.eval(&base)?;
+        let value = match self.eval(&base) {
+            // A tensor without an end, such as a recursion, has elements all the same.
+            Err(Interrupt::Fault(found)) if self.is_endless(&base, &found) => {
+                return self.eval_equation(&Expr::Index(indexed.clone()));
+            }
+            value => value?,
+        };
         let places = self.eval_places(indexed)?;
         self.element(&value, &places, indexed.span())
+    }
+
+    /// Whether what is indexed could not be computed whole because nothing says how large it is.
+    fn is_endless(&self, base: &Expr, found: &[Diagnostic]) -> bool {
+        let is_tensor = matches!(base, Expr::Name(name) if self.environment.get(name.name()).is_none());
+        is_tensor && found.first().is_some_and(|d| d.code == codes::UNKNOWN_SIZE)
     }
 
     fn eval_places(&mut self, indexed: &ast::IndexedExpr) -> Eval<Vec<Place>> {

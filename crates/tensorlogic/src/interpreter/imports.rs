@@ -62,7 +62,7 @@ impl Interpreter {
         let source = self
             .sources
             .add_bytes(&*path, &bytes)
-            .map_err(|e| Interrupt::from(e.to_diagnostic().label(span, "it is imported here")))?;
+            .map_err(|e| Interrupt::from(e.to_diagnostic().primary(span, "it is imported here")))?;
         self.imports.going_on.push(path);
         let result = self.deeper(span, |i| i.run_source(&source, false));
         self.imports.going_on.pop();

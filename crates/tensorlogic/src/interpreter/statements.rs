@@ -1,5 +1,6 @@
 //! Statements.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tl_syntax::ast::{self, Stmt};
@@ -35,6 +36,7 @@ impl Interpreter {
         // What an equation means may depend on the functions that it calls.
         let (functions, others): (Vec<_>, Vec<_>) =
             statements.iter().partition(|statement| matches!(statement, Stmt::Fn(_)));
+        problems.extend(defined_twice(&functions));
         for statement in functions.into_iter().chain(others) {
             let result = match statement {
                 Stmt::Fn(decl) => self.define_function(decl),
@@ -354,4 +356,21 @@ fn unknown_variable(name: &str, span: Span, similar: Option<&str>, is_equation: 
         None => diagnostic.help(format!("`let {name} = …` makes one")),
     };
     diagnostic.into()
+}
+
+/// Functions of one file that have one name.
+fn defined_twice(functions: &[&Stmt]) -> Vec<Diagnostic> {
+    let mut first: HashMap<String, Span> = HashMap::new();
+    let mut found = Vec::new();
+    for function in functions {
+        let Stmt::Fn(decl) = function else { continue };
+        let Some(name) = decl.name() else { continue };
+        let before = *first.entry(name.as_str().to_owned()).or_insert(name.span());
+        if before != name.span() {
+            let message = format!("the function `{}` is defined twice", name.as_str());
+            let error = Diagnostic::error(codes::DEFINED_TWICE, name.span(), message);
+            found.push(error.label(before, "the first definition"));
+        }
+    }
+    found
 }

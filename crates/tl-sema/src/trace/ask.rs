@@ -1,11 +1,12 @@
 //! Questions about the program: how large an index is, whether a model has something.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tl_ir::Extent;
 use tl_syntax::{Diagnostic, Span, codes};
 
-use crate::program::{Arg, ExprKind, Name};
+use crate::program::{Arg, ExprKind, IndexKind, Name};
 use crate::suggest::did_you_mean;
 
 use super::frame::{Bound, Cx, Frame};
@@ -96,5 +97,31 @@ impl Tracer<'_> {
             diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
         }
         self.fail(diagnostic)
+    }
+
+    /// The size along an axis of a tensor does not follow.
+    #[cold]
+    pub(super) fn unknown_axis<T>(
+        &mut self,
+        tensor: &Arc<str>,
+        position: usize,
+        span: Span,
+        frame: &Frame,
+    ) -> Res<T> {
+        let is_endless = frame.block.domains.cycle(tensor).is_some() && self.never_begins(frame, tensor);
+        if is_endless && frame.is_staged_position(tensor, position) {
+            return self.fail(super::define::no_beginning(frame, tensor, 0, span));
+        }
+        let units = frame.block.tensors.get(tensor).into_iter().flatten();
+        let index = units
+            .filter_map(|&unit| frame.block.units[unit].indices.as_ref()?.get(position))
+            .find_map(|index| if let IndexKind::Name(name) = &index.kind { Some(name) } else { None });
+        let message =
+            format!("the size of axis {} of `{tensor}` does not follow from anything", position + 1);
+        let found = Diagnostic::error(codes::UNKNOWN_SIZE, span, message);
+        self.fail(match index {
+            Some(name) => found.help(format!("declare it: `dim {name} = …`")),
+            None => found.help("let an equation cover all of it, such as `A[n] = 0` with `dim n = 10`"),
+        })
     }
 }

@@ -72,7 +72,7 @@ impl Tracer<'_> {
         }
         let recursive = frame.block.domains.cycle(name).is_some();
         if let Some(step) = steps.first().filter(|_| recursive && self.never_begins(frame, name)) {
-            return self.fail(no_beginning(frame, name, *step, span));
+            return self.fail(no_beginning(frame, name, step.step, span));
         }
         if recursive && found.iter().any(|m| self.left_delay(frame, m.unit).is_some()) {
             return self.define_ahead(frame, name, steps, &found, span);
@@ -89,7 +89,7 @@ impl Tracer<'_> {
     }
 
     /// Whether a recursion is 0 everywhere because nothing but its own elements enters it.
-    fn never_begins(&self, frame: &Frame, name: &Arc<str>) -> bool {
+    pub(super) fn never_begins(&self, frame: &Frame, name: &Arc<str>) -> bool {
         let block = &frame.block;
         let cycle = block.domains.cycle(name);
         let in_cycle = |tensor: &str| block.domains.cycle(tensor) == cycle;
@@ -333,8 +333,8 @@ fn no_element(frame: &Frame, name: &Arc<str>, step: Coordinate, span: Span) -> D
 
 /// Each equation of a recursion needs another element of it.
 #[cold]
-fn no_beginning(frame: &Frame, name: &Arc<str>, step: Coordinate, span: Span) -> Diagnostic {
-    recursion(frame, name, &format!("`{name}[{}]` needs another element, and so on", step.step), span)
+pub(super) fn no_beginning(frame: &Frame, name: &Arc<str>, step: i64, span: Span) -> Diagnostic {
+    recursion(frame, name, &format!("`{name}[{step}]` needs another element, and so on"), span)
         .help(format!("add an equation for its first element, as `{name}[0] = …`"))
 }
 

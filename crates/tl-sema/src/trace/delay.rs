@@ -9,8 +9,6 @@ use std::sync::Arc;
 use tl_ir::{AxisId, Extent};
 use tl_syntax::Span;
 
-use crate::program::IndexKind;
-
 use super::frame::{DelayInput, Frame, Pending};
 use super::recursion::Match;
 use super::value::{Coordinate, Tensor};
@@ -110,13 +108,7 @@ impl Tracer<'_> {
                     let extent = if extent == Extent::Rows { Extent::Stream } else { extent };
                     self.local_axis(frame, class, &format!("{name}.{position}").into(), extent)
                 }
-                (None, None) => {
-                    let shown = match &indices[position].kind {
-                        IndexKind::Name(index) => index.to_string(),
-                        _ => format!("{name}[{}]", position + 1),
-                    };
-                    return self.unknown_size(&shown, span, frame);
-                }
+                (None, None) => return self.unknown_axis(name, position, span, frame),
             };
             axes.push(axis);
         }

@@ -198,7 +198,7 @@ impl Tracer<'_> {
             let class = frame.block.domains.position(&target, column).ok_or(Failed)?;
             match self.class_extent(&frame, class)? {
                 Some((extent, _)) => sizes.push((class, extent)),
-                None => return self.unknown_size(&format!("{target}[{}]", column + 1), span, &frame),
+                None => return self.unknown_axis(&target, column, span, &frame),
             }
         }
         let shape: Option<Vec<usize>> = sizes.iter().map(|(_, extent)| extent.known()).collect();

@@ -360,7 +360,7 @@ impl Tracer<'_> {
         let frame = Rc::clone(&cx.frame);
         let target = &equation.target.text;
         let Some(class) = frame.block.domains.position(target, position) else {
-            return self.unknown_size(&format!("{target}[{}]", position + 1), span, &frame);
+            return self.unknown_axis(target, position, span, &frame);
         };
         if let Some((axis, _)) = frame.home(class) {
             return Ok(axis);
@@ -373,7 +373,7 @@ impl Tracer<'_> {
             Some(extent) => {
                 Ok(self.local_axis(&frame, class, &format!("{target}.{position}").into(), extent))
             }
-            None => self.unknown_size(&format!("{target}[{}]", position + 1), span, &frame),
+            None => self.unknown_axis(target, position, span, &frame),
         }
     }
 

@@ -282,7 +282,7 @@ impl Tracer<'_> {
         let class = frame.block.domains.position(name, position).ok_or(Failed)?;
         let extent = match self.class_extent(frame, class)? {
             Some((extent, _)) => extent,
-            None => return self.unknown_size(&format!("{name}[{}]", position + 1), span, frame),
+            None => return self.unknown_axis(name, position, span, frame),
         };
         let count = extent.known().unwrap_or(super::STAND_IN_STEPS as usize);
         if count > self.limits.steps {
