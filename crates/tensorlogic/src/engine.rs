@@ -11,6 +11,7 @@ use tl_exec::plan::Planned;
 use tl_exec::reference;
 use tl_exec::run::{Backend, Executable, RunError};
 use tl_ir::{AxisId, Graph, Op, Span};
+use tl_tensor::{DType, Tensor};
 
 use crate::error::Error;
 
@@ -42,6 +43,17 @@ pub struct Dense {
     pub shape: Vec<usize>,
     /// Its elements.
     pub data: Vec<f32>,
+}
+
+impl Dense {
+    /// The same as a tensor.
+    fn into_tensor(self) -> Tensor {
+        f32_tensor(&self.shape, tl_tensor::Buffer::from_values(self.data))
+    }
+}
+
+fn f32_tensor(shape: &[usize], elements: tl_tensor::Buffer) -> Tensor {
+    Tensor::new(DType::F32, shape, elements).expect("a result has as many elements as its sizes say")
 }
 
 impl Engine {
@@ -101,7 +113,7 @@ impl Engine {
     ///
     /// # Errors
     /// When an argument has the wrong size, or memory can't be had.
-    pub fn evaluate(&self, graph: &Graph, arguments: &[&[f32]]) -> Result<Vec<Dense>, Error> {
+    pub fn evaluate(&self, graph: &Graph, arguments: &[&[f32]]) -> Result<Vec<Tensor>, Error> {
         check_arguments(graph, arguments)?;
         check_sizes(graph)?;
         // The reference needs no plan; it is asked for one so that all engines refuse the same programs.
@@ -110,10 +122,11 @@ impl Engine {
         match &self.treatment {
             Treatment::Planned(backend) => evaluate_planned(&**backend, planned, graph, arguments),
             // A join of many tensors is evaluated in a good order, or it would not end.
-            Treatment::Reference if positions(graph) > REFERENCE_POSITIONS => {
-                Ok(evaluate_reference(&planned.graph, arguments))
+            Treatment::Reference => {
+                let is_large = positions(graph) > REFERENCE_POSITIONS;
+                let graph = if is_large { &planned.graph } else { graph };
+                Ok(evaluate_reference(graph, arguments).into_iter().map(Dense::into_tensor).collect())
             }
-            Treatment::Reference => Ok(evaluate_reference(graph, arguments)),
         }
     }
 }
@@ -169,10 +182,21 @@ fn evaluate_planned(
     planned: Planned,
     graph: &Graph,
     arguments: &[&[f32]],
-) -> Result<Vec<Dense>, Error> {
+) -> Result<Vec<Tensor>, Error> {
     let mut executable = backend.prepare(planned.plan)?;
     executable.run(&mut [], arguments)?;
-    Ok(results_of(&*executable, graph))
+    // A result by itself stays where it was computed.
+    if let [output] = graph.outputs()
+        && is_in_order(executable.plan(), 0)
+    {
+        let shape = shape_of(graph, &output.axes);
+        let bytes = shape.iter().product::<usize>() * size_of::<f32>();
+        if let Some(buffer) = executable.take_output(0) {
+            let elements = buffer.slice(0..bytes).expect("a result has room for its elements");
+            return Ok(vec![f32_tensor(&shape, elements)]);
+        }
+    }
+    Ok(results_of(&*executable, graph).into_iter().map(Dense::into_tensor).collect())
 }
 
 fn results_of(executable: &dyn Executable, graph: &Graph) -> Vec<Dense> {
@@ -242,12 +266,12 @@ fn shape_of(graph: &Graph, axes: &[AxisId]) -> Vec<usize> {
 
 /// The elements of a result in the order of the axes that was asked for.
 pub(crate) fn in_order(plan: &Plan, number: usize, values: &[f32], shape: &[usize]) -> Vec<f32> {
-    let order = &plan.outputs[number].order;
     // A result may be the beginning of a larger buffer.
     let values = &values[..shape.iter().product()];
-    if order.iter().enumerate().all(|(i, &at)| i == at) {
+    if is_in_order(plan, number) {
         return values.to_vec();
     }
+    let order = &plan.outputs[number].order;
     // Stride of each asked-for axis in the buffer: the product of the sizes of the buffer's later axes.
     let mut sizes = vec![1; order.len()];
     for (&at, &size) in order.iter().zip(shape) {
@@ -256,6 +280,11 @@ pub(crate) fn in_order(plan: &Plan, number: usize, values: &[f32], shape: &[usiz
     let stride = |at: usize| sizes[at + 1..].iter().product::<usize>();
     let strides: Vec<usize> = order.iter().map(|&at| stride(at)).collect();
     permute(values, shape, &strides)
+}
+
+/// Whether the axes of a result stand in its buffer as they were asked for.
+fn is_in_order(plan: &Plan, number: usize) -> bool {
+    plan.outputs[number].order.iter().enumerate().all(|(i, &at)| i == at)
 }
 
 /// Copies elements that lie at the given strides into row-major order.

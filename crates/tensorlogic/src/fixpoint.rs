@@ -7,8 +7,9 @@
 use tl_ir::Graph;
 use tl_ir::graph::Output;
 use tl_sema::{Loop, Member, Traced};
+use tl_tensor::Tensor;
 
-use crate::engine::{Dense, Engine, Rounds};
+use crate::engine::{Engine, Rounds};
 use crate::error::Error;
 
 /// After so many rounds a recursion that has no bound of its own is given up.
@@ -28,7 +29,7 @@ impl Engine {
         traced: &Traced,
         arguments: &[&[f32]],
         go_on: &dyn Fn() -> bool,
-    ) -> Result<Vec<Dense>, Error> {
+    ) -> Result<Vec<Tensor>, Error> {
         if traced.loops.is_empty() {
             return self.evaluate(&traced.graph, arguments);
         }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tl_tensor::Buffer;
+
 use crate::kernel::Plan;
 use crate::state::State;
 
@@ -41,6 +43,13 @@ pub trait Executable: Send {
 
     /// A result of the last step, in the buffer's own order: the wanted rows of all sequences, stacked.
     fn output(&self, number: usize) -> &[f32];
+
+    /// Takes a result of the last step out, so that it need not be copied: as little-endian `f32`, as many elements as the result has at
+    /// least. Nothing else may be asked of the executable afterwards. `None`, and all stays as it was, where a copy is better.
+    fn take_output(&mut self, number: usize) -> Option<Buffer> {
+        _ = number;
+        None
+    }
 
     /// The time that each step of the plan has taken since the last call, in seconds, by position in `plan().steps`; empty
     /// unless asked for by [`Executable::trace`].

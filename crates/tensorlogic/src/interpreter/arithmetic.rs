@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tl_exec::run::RunError;
 use tl_ir::{AxisId, Extent, Graph, NodeId, Scalar};
 use tl_syntax::{Diagnostic, Span, codes};
-use tl_tensor::DType;
+use tl_tensor::{DType, Tensor};
 
 use super::Interpreter;
 use super::builtin::CallError;
@@ -16,7 +16,7 @@ use super::fault::{Eval, Interrupt};
 use super::format::dims;
 use super::tensor::TensorValue;
 use super::value::Value;
-use crate::engine::{Dense, Engine};
+use crate::engine::Engine;
 use crate::error::Error;
 
 /// A graph that is being put together from tensors.
@@ -72,7 +72,7 @@ impl Operation {
         let arguments: Vec<&[f32]> = self.arguments.iter().map(|a| &**a).collect();
         let mut results =
             engine.evaluate(&self.graph, &arguments).map_err(|e| CallError::new(e.to_string()))?;
-        Ok(TensorValue::from_dense(results.pop().expect("a graph with one result gives one")))
+        Ok(TensorValue::over(results.pop().expect("a graph with one result gives one"), None))
     }
 }
 
@@ -202,10 +202,10 @@ pub(super) fn pointwise(
 }
 
 /// A result of a graph as a value: a number, if it has no axes.
-pub(super) fn value_of(dense: Dense) -> Value {
-    match (dense.shape.is_empty(), dense.data.first()) {
-        (true, Some(&x)) => Value::Number(super::tensor::widen(x)),
-        _ => TensorValue::from_dense(dense).into(),
+pub(super) fn value_of(result: Tensor) -> Value {
+    match result.as_f32() {
+        Some(&[x]) if result.shape().is_empty() => Value::Number(super::tensor::widen(x)),
+        _ => TensorValue::over(result, None).into(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use tl_sema::Labels;
 use tl_tensor::{DType, Tensor};
 
-use crate::engine::{Dense, permute};
+use crate::engine::permute;
 
 /// The most elements of a tensor that a script may hold decoded: 2³⁰ (4 GiB).
 pub const MAX_ELEMENTS: usize = 1 << 30;
@@ -38,11 +38,6 @@ impl TensorValue {
     /// A tensor of numbers, `shape` slowest axis first. The shape's product is the number of values.
     pub fn new(shape: &[usize], values: &[f32]) -> TensorValue {
         Self::over(Tensor::from_f32(shape, values), None)
-    }
-
-    /// A result of a graph.
-    pub fn from_dense(dense: Dense) -> TensorValue {
-        Self::new(&dense.shape, &dense.data)
     }
 
     /// A tensor of a model, its axes in the order of the file (`ne`): fastest first.

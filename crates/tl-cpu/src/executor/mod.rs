@@ -19,9 +19,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tl_exec::kernel::{BufferId, Dim, Plan};
+use tl_exec::kernel::{BufferId, Dim, Kernel, Plan, Step};
 use tl_exec::run::{Backend, Executable, RunError, Sequence};
 use tl_exec::state::State;
+use tl_tensor::{Buffer, Tensor};
 
 use crate::aligned::Aligned;
 use crate::dispatch::{Isa, Kernels};
@@ -29,7 +30,7 @@ use crate::kernels::attention::Memory;
 use crate::kernels::matmul::{QuantizedRows, Scratch};
 use crate::kernels::tape::{Buffers, Registers, Window};
 use crate::pool::Pool;
-use arena::{Arena, Room};
+use arena::{Arena, Room, Spare};
 use task::{Product, Task, compile};
 
 /// The CPU backend.
@@ -37,6 +38,7 @@ pub struct CpuBackend {
     pool: Arc<Pool>,
     isa: Isa,
     interrupt: Option<Arc<AtomicBool>>,
+    spare: Arc<Spare>,
 }
 
 impl CpuBackend {
@@ -44,12 +46,13 @@ impl CpuBackend {
     /// the one asked for.
     pub fn new(threads: Option<usize>, isa: Option<Isa>) -> Self {
         let isa = isa.filter(|&isa| Kernels::new(isa).is_some()).unwrap_or_else(Isa::detect);
-        Self { pool: Arc::new(Pool::new(threads.unwrap_or(0))), isa, interrupt: None }
+        let pool = Arc::new(Pool::new(threads.unwrap_or(0)));
+        Self { pool, isa, interrupt: None, spare: Arc::default() }
     }
 
     /// The same on an existing pool and with a given instruction set; `None` if the processor does not have it.
     pub fn with(pool: Arc<Pool>, isa: Isa) -> Option<Self> {
-        Kernels::new(isa).map(|_| Self { pool, isa, interrupt: None })
+        Kernels::new(isa).map(|_| Self { pool, isa, interrupt: None, spare: Arc::default() })
     }
 
     /// The same backend, which stops with [`RunError::Interrupted`] some milliseconds after the flag is set: between kernels, and between the
@@ -83,12 +86,15 @@ impl Backend for CpuBackend {
             partials: Aligned::default(),
             interrupt: self.interrupt.clone(),
         };
-        let setup = compile(&plan, &plan.setup, &weights, &machine.kernels);
+        let outside = read_in_place(&plan, &weights);
+        let is_there = |step: &&Step| !matches!(step.kernel, Kernel::Decode { out, .. } if outside.iter().any(|(buffer, _)| *buffer == out));
+        let setup: Vec<Step> = plan.setup.iter().filter(is_there).cloned().collect();
+        let setup = compile(&plan, &setup, &weights, &machine.kernels);
         let tasks = compile(&plan, &plan.steps, &weights, &machine.kernels);
         let mut run = Run {
             tasks: tasks.into(),
             machine,
-            arena: Arena::default(),
+            arena: Arena::new(&self.spare, outside),
             windows: Vec::new(),
             whole: Window::default(),
             times: None,
@@ -113,11 +119,21 @@ impl Backend for CpuBackend {
     }
 }
 
+/// The buffers that tensors of files are decoded into which need no decoding.
+fn read_in_place(plan: &Plan, weights: &[Tensor]) -> Vec<(BufferId, Tensor)> {
+    let decoded = plan.setup.iter().filter_map(|step| match step.kernel {
+        Kernel::Decode { weight, out } => Some((out, &weights[weight.index()])),
+        _ => None,
+    });
+    let plain = decoded.filter(|(_, tensor)| tensor.as_f32().is_some_and(|values| !values.is_empty()));
+    plain.map(|(buffer, tensor)| (buffer, tensor.clone())).collect()
+}
+
 /// A plan that is ready to run.
 struct Run {
     plan: Arc<Plan>,
     /// What the tasks point into: tensors of files, in order.
-    _weights: Vec<tl_tensor::Tensor>,
+    _weights: Vec<Tensor>,
     tasks: Arc<[Task]>,
     machine: Machine,
     arena: Arena,
@@ -250,6 +266,10 @@ impl Executable for Run {
         let buffer = self.plan.outputs[number].buffer;
         let stream = self.windows.iter().map(|w| w.stream).max().unwrap_or(0);
         self.arena.slice(buffer, length(&self.plan, buffer, &self.whole, stream))
+    }
+
+    fn take_output(&mut self, number: usize) -> Option<Buffer> {
+        self.arena.take(self.plan.outputs[number].buffer)
     }
 
     fn times(&mut self) -> Vec<f64> {

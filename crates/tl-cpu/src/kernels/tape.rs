@@ -22,10 +22,8 @@ use crate::simd::{LANES, Simd, SimdFn};
 /// Where the buffers of a plan stand.
 #[derive(Clone, Copy)]
 pub(crate) struct Buffers<'a> {
-    /// The arena.
-    pub arena: *mut f32,
     /// The first element of each buffer, by id.
-    pub offsets: &'a [usize],
+    pub starts: &'a [*mut f32],
 }
 
 // SAFETY: The kernels of a plan write disjoint places, and nobody reads what is written in the same kernel.
@@ -128,7 +126,7 @@ impl Window {
 impl Buffers<'_> {
     /// The beginning of a buffer.
     pub fn start(&self, buffer: tl_exec::kernel::BufferId) -> *mut f32 {
-        self.arena.wrapping_add(self.offsets[buffer.index()])
+        self.starts[buffer.index()]
     }
 }
 

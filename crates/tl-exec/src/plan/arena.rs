@@ -23,6 +23,17 @@ pub struct Layout {
 /// Lays out the buffers for steps of up to `rows` rows, of which up to `wanted` have results, over up to `stream` positions. `None` if
 /// the arena would be too large to address.
 pub fn layout(plan: &Plan, rows: usize, wanted: usize, stream: usize) -> Option<Layout> {
+    layout_without(&[], plan, rows, wanted, stream)
+}
+
+/// The same where some buffers stand outside of the arena: they have sizes and no place.
+pub fn layout_without(
+    outside: &[BufferId],
+    plan: &Plan,
+    rows: usize,
+    wanted: usize,
+    stream: usize,
+) -> Option<Layout> {
     let length = |dim: &Dim| match dim {
         Dim::Static(n) => *n,
         Dim::Rows => rows,
@@ -32,7 +43,8 @@ pub fn layout(plan: &Plan, rows: usize, wanted: usize, stream: usize) -> Option<
     let size = |dims: &[Dim]| dims.iter().try_fold(1usize, |size, dim| size.checked_mul(length(dim)));
     let sizes: Vec<usize> = plan.buffers.iter().map(|b| size(&b.dims)).collect::<Option<_>>()?;
     let mut lives = lifetimes(plan);
-    let mut order: Vec<usize> = (0..sizes.len()).collect();
+    let is_inside = |&buffer: &usize| !outside.iter().any(|other| other.index() == buffer);
+    let mut order: Vec<usize> = (0..sizes.len()).filter(is_inside).collect();
     order.sort_by_key(|&b| (lives[b].0, std::cmp::Reverse(sizes[b])));
     let mut offsets = vec![0; sizes.len()];
     let mut placed: Vec<usize> = Vec::new();

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use tl_ir::stream::{Derived, Violation, derive};
 use tl_ir::{AxisId, Extent, Graph, NodeId, Op, Span, contraction};
 
-pub use arena::{Layout, layout};
+pub use arena::{Layout, layout, layout_without};
 
 use crate::kernel::{Buffer, BufferId, Dim, Kernel, Plan, PlanWeight, Source, StoreId, StoreSpec, WeightId};
 use attention::Match;
