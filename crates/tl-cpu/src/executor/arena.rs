@@ -4,7 +4,10 @@
 //! longer needed goes back to the [`Spare`] of its backend, so that programs of many small evaluations neither fault pages in nor clear them again and
 //! again.
 
-#![expect(unsafe_code, reason = "buffers are addressed through pointers, and results are given away as bytes")]
+#![expect(
+    unsafe_code,
+    reason = "buffers are addressed through pointers, and results are given away as bytes"
+)]
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -70,8 +73,7 @@ impl Arena {
         };
         let too_large = RunError::Memory { bytes: usize::MAX };
         let outside: Vec<BufferId> = self.outside.iter().map(|(buffer, _)| *buffer).collect();
-        let new =
-            layout_without(&outside, plan, room.rows, room.wanted, room.stream).ok_or(too_large)?;
+        let new = layout_without(&outside, plan, room.rows, room.wanted, room.stream).ok_or(too_large)?;
         check(plan, &new.sizes, room);
         if new == self.layout && !self.memory.memory.is_empty() {
             self.room = Some(room);
@@ -114,7 +116,10 @@ impl Arena {
     /// The first `len` values of a buffer, to write.
     pub fn slice_mut(&mut self, buffer: BufferId, len: usize) -> &mut [f32] {
         assert!(len <= self.layout.sizes[buffer.index()], "a buffer has room for its values");
-        assert!(!self.outside.iter().any(|(outside, _)| *outside == buffer), "tensors of files are read alone");
+        assert!(
+            !self.outside.iter().any(|(outside, _)| *outside == buffer),
+            "tensors of files are read alone"
+        );
         &mut self.memory.memory[self.layout.offsets[buffer.index()]..][..len]
     }
 

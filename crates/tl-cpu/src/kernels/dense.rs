@@ -33,6 +33,8 @@ const DEPTH: usize = 256;
 const COLUMNS: usize = 512;
 /// Rows of a part at least, if there are so many: packing the columns is then a small part of the work.
 const LEAST_ROWS: usize = 96;
+/// Multiply-adds of a part at most, about: some hundredths of a second.
+const LARGEST_PART: usize = 1 << 30;
 /// The highest tile, and the widest in vectors.
 const TILE_ROWS: usize = 12;
 const TILE_VECTORS: usize = 2;
@@ -116,7 +118,9 @@ impl Dense {
     pub fn parts(&self, threads: usize) -> Parts {
         let column_blocks = self.columns.len().div_ceil(COLUMNS);
         let before = self.batch.len() * column_blocks;
-        let wanted = (4 * threads).div_ceil(before);
+        // Several parts for each thread, so that a slow one holds up nobody; and none that could not be waited for.
+        let least = if threads > 1 { 4 * threads } else { 1 };
+        let wanted = least.max(self.terms() / LARGEST_PART).div_ceil(before);
         let row_blocks = wanted.min(self.rows.len().div_ceil(LEAST_ROWS));
         Parts { row_blocks, column_blocks, all: before * row_blocks }
     }
@@ -227,17 +231,18 @@ impl Tiles<'_> {
         let d = self.dense;
         let (width, summed) = (NV * LANES, &d.summed[depth.clone()]);
         let panels = columns.len().div_ceil(width);
+        let runs = [is_run(summed, 0), is_run(summed, 1)];
         let strip = self.memory.wrapping_add(panels * width * summed.len());
         // SAFETY: The memory has room for all panels and a strip of this depth, the operands for the positions of the tables.
         unsafe {
             for (panel, first) in columns.clone().step_by(width).enumerate() {
                 let of = &d.columns[first..columns.end.min(first + width)];
                 let to = self.memory.add(panel * width * summed.len());
-                pack::<S>(s, self.right, of, summed, 1, to, width);
+                pack::<S>(s, self.right, of, (summed, 1, runs[1]), to, width);
             }
             for row in rows.clone().step_by(MR) {
                 let of = &d.rows[row..rows.end.min(row + MR)];
-                pack::<S>(s, self.left, of, summed, 0, strip, MR);
+                pack::<S>(s, self.left, of, (summed, 0, runs[0]), strip, MR);
                 for (panel, first) in columns.clone().step_by(width).enumerate() {
                     let from = self.memory.add(panel * width * summed.len());
                     let tile = multiply::<S, MR, NV>(s, strip, from, summed.len());
@@ -294,14 +299,14 @@ fn is_run<const N: usize>(places: &[[usize; N]], which: usize) -> bool {
     last.wrapping_sub(first) == places.len() - 1 && places.windows(2).all(|p| p[1][which] == p[0][which] + 1)
 }
 
-/// Copies the values at `places` (distances of operand's own, the first number) and `summed` to `[summed][width]`, zeros behind the places.
+/// Copies the values at `places` (distances of operand's own, the first number) and `summed` (the number `which`, and whether these are side by
+/// side) to `[summed][width]`, zeros behind the places.
 #[inline(always)]
 unsafe fn pack<S: Simd>(
     s: S,
     from: *const f32,
     places: &[[usize; 2]],
-    summed: &[[usize; 2]],
-    which: usize,
+    (summed, which, is_run_summed): (&[[usize; 2]], usize, bool),
     to: *mut f32,
     width: usize,
 ) {
@@ -316,6 +321,9 @@ unsafe fn pack<S: Simd>(
             }
             return;
         }
+        if is_run_summed {
+            return transpose::<S>(s, from.add(summed[0][which]), places, summed.len(), to, width);
+        }
         for (k, position) in summed.iter().enumerate() {
             let (from, to) = (from.add(position[which]), to.add(k * width));
             for (i, place) in places.iter().enumerate() {
@@ -326,6 +334,63 @@ unsafe fn pack<S: Simd>(
             }
         }
     }
+}
+
+/// `to[k][i] = from[places[i] + k]`, zeros behind the places, in blocks of 16 by 16.
+#[inline(always)]
+unsafe fn transpose<S: Simd>(
+    s: S,
+    from: *const f32,
+    places: &[[usize; 2]],
+    depth: usize,
+    to: *mut f32,
+    width: usize,
+) {
+    for first in (0..depth).step_by(LANES) {
+        let left = LANES.min(depth - first);
+        for column in (0..width).step_by(LANES) {
+            let of = &places[column.min(places.len())..];
+            let from = from.wrapping_add(first);
+            // SAFETY: The caller vouches for the values. With a known number of rows, the block stays in registers.
+            let block = unsafe {
+                match of.len() {
+                    LANES.. => rows::<S, LANES>(s, from, of, left),
+                    TILE_ROWS => rows::<S, TILE_ROWS>(s, from, of, left),
+                    _ => {
+                        let mut block = [s.splat(0.0); LANES];
+                        for (row, place) in block.iter_mut().zip(of) {
+                            *row = s.load_partial(from.add(place[0]), left);
+                        }
+                        block
+                    }
+                }
+            };
+            let room = LANES.min(width - column);
+            for (k, &values) in s.transpose(block).iter().enumerate().take(left) {
+                let to = to.wrapping_add((first + k) * width + column);
+                // SAFETY: The caller vouches for the room.
+                unsafe { if room == LANES { s.store(to, values) } else { s.store_partial(to, values, room) } }
+            }
+        }
+    }
+}
+
+/// The values of `R` places in a row each, `left` of them side by side, and zeros in the other rows.
+#[inline(always)]
+unsafe fn rows<S: Simd, const R: usize>(
+    s: S,
+    from: *const f32,
+    places: &[[usize; 2]],
+    left: usize,
+) -> [S::F; LANES] {
+    let mut block = [s.splat(0.0); LANES];
+    let places: &[[usize; 2]; R] = places.first_chunk().expect("there are so many places");
+    for r in 0..R {
+        let from = from.wrapping_add(places[r][0]);
+        // SAFETY: The caller vouches for the values.
+        block[r] = unsafe { if left >= LANES { s.load(from) } else { s.load_partial(from, left) } };
+    }
+    block
 }
 
 /// `Σ_k strip[k][r] · panel[k][c]` for each row and column.

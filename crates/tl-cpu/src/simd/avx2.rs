@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{RowStep, Simd, SimdFn};
+use super::{LANES, RowStep, Simd, SimdFn};
 
 /// A proof that the processor has AVX2, FMA and F16C.
 #[derive(Clone, Copy, Debug)]
@@ -114,6 +114,30 @@ pub(super) fn sum8(a: [__m256; 8]) -> [f32; 8] {
 #[target_feature(enable = "avx2")]
 fn fold_pair(a: __m256, b: __m256) -> __m256 {
     _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b))
+}
+
+/// Rows of eight become columns.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn transpose8(r: [__m256; 8]) -> [__m256; 8] {
+    let pairs = |a: __m256, b: __m256| (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    let ((t0, t1), (t2, t3)) = (pairs(r[0], r[1]), pairs(r[2], r[3]));
+    let ((t4, t5), (t6, t7)) = (pairs(r[4], r[5]), pairs(r[6], r[7]));
+    let fours = |a: __m256, b: __m256| (_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xEE>(a, b));
+    let ((s0, s1), (s2, s3)) = (fours(t0, t2), fours(t1, t3));
+    let ((s4, s5), (s6, s7)) = (fours(t4, t6), fours(t5, t7));
+    let low = |a: __m256, b: __m256| _mm256_permute2f128_ps::<0x20>(a, b);
+    let high = |a: __m256, b: __m256| _mm256_permute2f128_ps::<0x31>(a, b);
+    [
+        low(s0, s4),
+        low(s1, s5),
+        low(s2, s6),
+        low(s3, s7),
+        high(s0, s4),
+        high(s1, s5),
+        high(s2, s6),
+        high(s3, s7),
+    ]
 }
 
 /// Methods that apply one intrinsic to both registers.
@@ -374,6 +398,20 @@ impl Simd for Avx2 {
     fn prefetch(self, p: *const u8) {
         // SAFETY: A prefetch accesses nothing, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
+
+    #[inline(always)]
+    fn transpose(self, rows: [F; LANES]) -> [F; LANES] {
+        let mut out = rows;
+        for (upper, half) in [(0, 0), (0, 1), (8, 0), (8, 1)] {
+            let block: [__m256; 8] = std::array::from_fn(|r| rows[upper + r][half]);
+            // SAFETY: The token proves that the processor has the instructions.
+            let block = unsafe { transpose8(block) };
+            for (c, column) in block.into_iter().enumerate() {
+                out[8 * half + c][upper / 8] = column;
+            }
+        }
+        out
     }
 
     #[inline(always)]

@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{RowStep, Simd, SimdFn};
+use super::{LANES, RowStep, Simd, SimdFn};
 
 /// A proof that the processor has AVX-512 F, BW, DQ, VL and VNNI.
 #[derive(Clone, Copy, Debug)]
@@ -309,6 +309,40 @@ impl Simd for Avx512 {
     fn prefetch(self, p: *const u8) {
         // SAFETY: A prefetch accesses nothing, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
+
+    #[inline(always)]
+    fn transpose(self, rows: [F; LANES]) -> [F; LANES] {
+        let mut out = rows;
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe {
+            // Quarter `l` of `columns[g][c]` holds column `4l + c` of the rows `4g` to `4g + 3`.
+            let mut columns = [[rows[0]; 4]; 4];
+            for (g, columns) in columns.iter_mut().enumerate() {
+                let [a, b, c, d] = [rows[4 * g], rows[4 * g + 1], rows[4 * g + 2], rows[4 * g + 3]];
+                let pair = |lo: bool, a: F, b: F| {
+                    let ab = if lo { _mm512_unpacklo_ps(a, b) } else { _mm512_unpackhi_ps(a, b) };
+                    _mm512_castps_pd(ab)
+                };
+                for (half, lo) in [true, false].into_iter().enumerate() {
+                    let (ab, cd) = (pair(lo, a, b), pair(lo, c, d));
+                    columns[2 * half] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd));
+                    columns[2 * half + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd));
+                }
+            }
+            let [q0, q1, q2, q3] = columns;
+            for c in 0..4 {
+                let even = _mm512_shuffle_f32x4::<0x88>(q0[c], q1[c]);
+                let even2 = _mm512_shuffle_f32x4::<0x88>(q2[c], q3[c]);
+                let odd = _mm512_shuffle_f32x4::<0xDD>(q0[c], q1[c]);
+                let odd2 = _mm512_shuffle_f32x4::<0xDD>(q2[c], q3[c]);
+                out[c] = _mm512_shuffle_f32x4::<0x88>(even, even2);
+                out[4 + c] = _mm512_shuffle_f32x4::<0x88>(odd, odd2);
+                out[8 + c] = _mm512_shuffle_f32x4::<0xDD>(even, even2);
+                out[12 + c] = _mm512_shuffle_f32x4::<0xDD>(odd, odd2);
+            }
+        }
+        out
     }
 
     #[inline(always)]

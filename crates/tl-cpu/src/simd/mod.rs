@@ -274,6 +274,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Asks for the cache line at `p`, which may be any address, in the second cache.
     fn prefetch(self, p: *const u8);
 
+    /// Rows become columns: lane `j` of vector `i` goes to lane `i` of vector `j`.
+    fn transpose(self, rows: [Self::F; LANES]) -> [Self::F; LANES];
+
     /// The sum of the lanes: those 8 apart, then 4, 2, 1.
     fn sum(self, a: Self::F) -> f32;
     /// The first step of the sum: lanes 8 apart are added.

@@ -367,6 +367,11 @@ impl Simd for Portable {
     fn prefetch(self, _: *const u8) {}
 
     #[inline(always)]
+    fn transpose(self, rows: [F; LANES]) -> [F; LANES] {
+        std::array::from_fn(|j| std::array::from_fn(|i| rows[i][j]))
+    }
+
+    #[inline(always)]
     fn sum(self, a: F) -> f32 {
         sum_half(self.fold(a))
     }

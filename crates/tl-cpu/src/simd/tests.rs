@@ -54,6 +54,10 @@ impl SimdFn for Everything<'_> {
                 out.extend(stored.map(f32::to_bits));
                 float! { s.load_partial(self.floats[1].as_ptr(), n); }
             }
+            let rows: [S::F; LANES] = std::array::from_fn(|r| s.fma(s.splat(r as f32), a, [b, c][r % 2]));
+            for column in s.transpose(rows) {
+                float! { column; }
+            }
             let mut shorts = [0i16; LANES];
             s.store_even_odd(shorts.as_mut_ptr(), s.sar::<17>(i));
             out.extend(shorts.map(|v| v as u32));

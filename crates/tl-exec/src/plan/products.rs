@@ -1,6 +1,7 @@
 //! Joins: products with matrices, attention, gathers, and everything else as a loop over all axes.
 
 use tl_ir::{AffineMap, AxisId, Extent, NodeId, Op};
+use tl_tensor::DType;
 
 use super::loops::Cluster;
 use super::order::Rows;
@@ -79,7 +80,13 @@ impl Planner<'_> {
         // Two dense tensors are multiplied where they stand, in any order of axes. What is nearly a vector is better laid out as a matrix.
         let size =
             |n: NodeId| rest(n).iter().filter_map(|&a| self.graph.extent(a).known()).product::<usize>();
-        let dense = !streams(a) && !streams(b) && !is_weight(a) && !is_weight(b);
+        let is_encoded = |n| match self.underlying(n) {
+            Op::Weight(id) => {
+                self.graph.weight_info(*id).tensor.as_ref().is_none_or(|t| t.dtype() != DType::F32)
+            }
+            _ => false,
+        };
+        let dense = !streams(a) && !streams(b) && !is_encoded(a) && !is_encoded(b);
         if dense && size(a).min(size(b)) >= LEAST_SIDES.0 && size(a).max(size(b)) >= LEAST_SIDES.1 {
             return None;
         }
