@@ -214,7 +214,7 @@ fn copying(outer: usize, size: usize, step: usize) -> Plan {
         inner: Stride::default(),
     };
     let load = Instr::Load { into: Reg::Scalar(0), from: access(0, 1) };
-    let store = Instr::Store { from: Reg::Scalar(0), to: access(1, step) };
+    let store = Instr::Store { from: Reg::Scalar(0), to: access(1, step), fold: None };
     let tape = Tape { vectors: 0, scalars: 1, instrs: vec![load, store] };
     let kernel = Kernel::Loop(Loop { outer: vec![Dim::Static(outer)], inner: Dim::Static(1), tape });
     Plan {

@@ -197,7 +197,7 @@ impl Made {
             let (outer, inner, size) = self.dense(dice, matches!(reg, Reg::Vector(_)), true);
             let buffer = self.buffer(size);
             let to = Access { buffer, offset: 0, outer, inner };
-            self.tape.instrs.push(Instr::Store { from: reg, to });
+            self.tape.instrs.push(Instr::Store { from: reg, to, fold: None });
             self.plan.outputs.push(PlanOutput { name: "out".into(), buffer, order: vec![0] });
         }
         let outer = self.outer.iter().map(|&n| Dim::Static(n)).collect();

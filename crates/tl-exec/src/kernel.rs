@@ -354,7 +354,29 @@ pub enum Instr {
         from: Reg,
         /// Where it goes.
         to: Access,
+        /// How what is there becomes one with what is stored, if it does.
+        fold: Option<Fold>,
     },
+}
+
+/// A reduction along an outer axis, the last of its loop, along which the result does not vary: at the first position values are stored, at the
+/// others combined with what is there, in order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fold {
+    /// The sum, product, maximum or minimum.
+    pub kind: Reduction,
+    /// The outer axis.
+    pub axis: u16,
+}
+
+impl Tape {
+    /// The outer axis along which it folds.
+    pub fn fold(&self) -> Option<usize> {
+        self.instrs.iter().find_map(|i| match i {
+            Instr::Store { fold: Some(fold), .. } => Some(usize::from(fold.axis)),
+            _ => None,
+        })
+    }
 }
 
 /// A computed position along one axis of a buffer: `n = Σ outer · coefficient + inner · coefficient + offset`, divided by `divisor`.

@@ -461,11 +461,13 @@ impl Scalar {
                     let result = softmax(&regs.vector(*from));
                     regs.set(*into, |i| result[i]);
                 }
-                Instr::Store { from, to } => {
+                Instr::Store { from, to, fold } => {
                     let values = regs.vector(*from);
                     for (i, &value) in values.iter().enumerate() {
                         let element = self.address(to, at, i, window);
-                        self.buffers[to.buffer.index()][element] = value as f32;
+                        let place = &mut self.buffers[to.buffer.index()][element];
+                        let before = fold.filter(|fold| at[usize::from(fold.axis)] > 0).map(|fold| fold.kind);
+                        *place = before.map_or(value, |kind| kind.of(&[f64::from(*place), value])) as f32;
                     }
                 }
             }

@@ -13,6 +13,8 @@ pub mod gguf;
 pub mod json;
 pub mod npy;
 pub mod npz;
+#[cfg(feature = "parquet")]
+pub mod parquet;
 pub mod safetensors;
 pub mod tokenizer;
 

@@ -21,6 +21,9 @@ pub struct Limits {
 /// nests.
 pub(crate) const STACK_BYTES: [usize; 3] = [512 << 20, 128 << 20, 32 << 20];
 
+/// Bytes of it that are left for what the deepest expression does, such as tracing equations.
+pub(crate) const RESERVE_BYTES: usize = 4 << 20;
+
 /// Bytes of stack that one expression or call within another may take; it divides the stack into the greatest depth.
 pub(crate) const LEVEL_BYTES: usize = 24 << 10;
 

@@ -249,7 +249,7 @@ impl Interpreter {
     fn on_a_large_stack<T: Send>(&mut self, work: impl FnOnce(&mut Self) -> Eval<T> + Send) -> Eval<T> {
         let (mut work, mut failure) = (Some(work), None);
         for bytes in limits::STACK_BYTES {
-            self.max_depth = bytes / limits::LEVEL_BYTES;
+            self.max_depth = (bytes - limits::RESERVE_BYTES) / limits::LEVEL_BYTES;
             let result = std::thread::scope(|scope| {
                 let builder = std::thread::Builder::new().name("script".to_owned()).stack_size(bytes);
                 let (interpreter, work) = (&mut *self, &mut work);

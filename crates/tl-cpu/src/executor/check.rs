@@ -122,7 +122,7 @@ impl Check<'_> {
                     assert!(!vector || matches!(into, Reg::Vector(_)), "a function of vectors is one");
                     assert!(args.iter().all(|&a| written.has(a)), "unused arguments repeat the first");
                 }
-                Instr::Load { into: reg, from: access } | Instr::Store { from: reg, to: access } => {
+                Instr::Load { into: reg, from: access } | Instr::Store { from: reg, to: access, .. } => {
                     self.access(access, outer, inner_of(*reg, inner), 0);
                 }
                 Instr::LoadAt { into, from, at } => {
@@ -257,7 +257,7 @@ pub(super) fn is_disjoint(
     let stores = || {
         tape.instrs
             .iter()
-            .filter_map(|i| if let Instr::Store { from, to } = i { Some((from, to)) } else { None })
+            .filter_map(|i| if let Instr::Store { from, to, .. } = i { Some((from, to)) } else { None })
     };
     stores().enumerate().all(|(i, (_, first))| {
         // Of several stores to one buffer, the first is asked for all.

@@ -42,13 +42,16 @@ impl Machine {
             outer[axis] = window.range(dim);
             base[axis] = outer[axis].start;
         }
+        let fold = kernel.tape.fold().map(|axis| outer[axis].clone());
+        let axes = axes - usize::from(fold.is_some());
         let inner = window.range(kernel.inner).len();
         let piece = if pass.pointwise { PIECE } else { inner.max(1) };
         let places = outer[..axes].iter().map(Range::len).product::<usize>() * inner.div_ceil(piece).max(1);
         if places == 0 {
             return;
         }
-        let cost = places * (inner.min(piece) / LANES + 4) * kernel.tape.instrs.len();
+        let turns = fold.as_ref().map_or(1, Range::len);
+        let cost = places * turns * (inner.min(piece) / LANES + 4) * kernel.tape.instrs.len();
         let mut parts = self.parts(places, cost);
         if parts > 1 && !is_shared(pass, &outer[..axes], inner, window) {
             parts = 1;
@@ -62,7 +65,8 @@ impl Machine {
                     buffers,
                     registers: &mut self.workers.get(worker).registers,
                     outer: &outer[..axes],
-                    base: &base[..axes],
+                    fold: fold.clone(),
+                    base: &base,
                     inner,
                     piece,
                     places: range,

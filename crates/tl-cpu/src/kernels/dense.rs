@@ -359,7 +359,7 @@ unsafe fn transpose<S: Simd>(
                     _ => {
                         let mut block = [s.splat(0.0); LANES];
                         for (row, place) in block.iter_mut().zip(of) {
-                            *row = s.load_partial(from.add(place[0]), left);
+                            [*row, ..] = rows::<S, 1>(s, from, std::slice::from_ref(place), left);
                         }
                         block
                     }

@@ -197,30 +197,56 @@ impl RunEinsum<'_> {
         }
     }
 
-    /// All elements along the last kept axis.
+    /// All elements along the last kept axis: several vectors at a time, so that what stands side by side is read together.
     #[inline(always)]
     unsafe fn along_kept<S: Simd>(&self, s: S, starts: &[*const f32; MAX_OPERANDS], to: *mut f32) {
+        const BLOCK: usize = 8;
+        let len = self.len(self.einsum.kept - 1);
+        let blocks = len / (BLOCK * LANES);
+        // SAFETY: As for the caller.
+        unsafe {
+            for block in 0..blocks {
+                self.vectors::<S, BLOCK>(s, starts, to, block * BLOCK * LANES, BLOCK * LANES);
+            }
+            for i in (blocks * BLOCK * LANES..len).step_by(LANES) {
+                self.vectors::<S, 1>(s, starts, to, i, len - i);
+            }
+        }
+    }
+
+    /// `N` vectors along the last kept axis from position `i` on, where `left` elements are left.
+    #[inline(always)]
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "counted loops over constants keep the arrays in registers"
+    )]
+    unsafe fn vectors<S: Simd, const N: usize>(
+        &self,
+        s: S,
+        starts: &[*const f32; MAX_OPERANDS],
+        to: *mut f32,
+        i: usize,
+        left: usize,
+    ) {
         let (kept, axes) = (self.einsum.kept, self.einsum.axes.len());
-        let len = self.len(kept - 1);
-        for i in (0..len).step_by(LANES) {
-            let left = len - i;
-            let mut acc = s.splat(0.0);
-            let mut summed = Odometer::new((kept..axes).map(|axis| self.len(axis)), 0);
-            // SAFETY: As for the caller.
-            unsafe {
-                while !summed.is_done {
-                    let mut at = *starts;
-                    for (operand, p) in at[..self.einsum.operands.len()].iter_mut().enumerate() {
-                        *p = self.element(*p, operand, &summed);
-                    }
-                    acc = self.extend(s, &at, kept - 1, i, left, acc);
-                    summed.step();
+        let mut acc = [s.splat(0.0); N];
+        let mut summed = Odometer::new((kept..axes).map(|axis| self.len(axis)), 0);
+        // SAFETY: As for the caller.
+        unsafe {
+            while !summed.is_done {
+                let mut at = *starts;
+                for (operand, p) in at[..self.einsum.operands.len()].iter_mut().enumerate() {
+                    *p = self.element(*p, operand, &summed);
                 }
-                if left >= LANES {
-                    s.store(to.add(i), acc);
-                } else {
-                    s.store_partial(to.add(i), acc, left);
+                for v in 0..N {
+                    let left = if N == 1 { left } else { LANES };
+                    acc[v] = self.extend(s, &at, kept - 1, i + v * LANES, left, acc[v]);
                 }
+                summed.step();
+            }
+            for v in 0..N {
+                let to = to.add(i + v * LANES);
+                if N > 1 || left >= LANES { s.store(to, acc[v]) } else { s.store_partial(to, acc[v], left) }
             }
         }
     }

@@ -12,7 +12,7 @@
 use std::ops::Range;
 
 use tl_exec::kernel::{Access, Dim, Instr, Position, Reg, Stride, Tape};
-use tl_ir::Scalar;
+use tl_ir::{Reduction, Scalar};
 
 use super::math;
 use super::reduce::{Arg, lanes, reduce, softmax};
@@ -86,8 +86,10 @@ pub(crate) struct RunLoop<'a> {
     pub tape: &'a Tape,
     pub buffers: Buffers<'a>,
     pub registers: &'a mut Registers,
-    /// The positions of the outer axes.
+    /// The positions of the outer axes, but for one along which the tape folds.
     pub outer: &'a [Range<usize>],
+    /// The positions of that one, which comes after them.
+    pub fold: Option<Range<usize>>,
     /// Where they begin.
     pub base: &'a [usize],
     pub inner: usize,
@@ -199,7 +201,12 @@ impl SimdFn for RunTape<'_> {
                 match instr {
                     Instr::Map { scalar, into, args } => map(s, *scalar, *into, args, place.len, registers),
                     Instr::Load { into, from } => load(s, *into, from, buffers, place, registers),
-                    Instr::Store { from, to } => store(s, *from, to, buffers, place, registers),
+                    Instr::Store { from, to, fold: Some(fold) }
+                        if place.at[usize::from(fold.axis)] > place.base[usize::from(fold.axis)] =>
+                    {
+                        combine(s, fold.kind, *from, to, buffers, place, registers);
+                    }
+                    Instr::Store { from, to, .. } => store(s, *from, to, buffers, place, registers),
                     Instr::Const { into, value } => fill(s, *into, *value, place.len, registers),
                     Instr::OuterIndex { into, axis } => {
                         let axis = usize::from(*axis);
@@ -230,6 +237,42 @@ impl SimdFn for RunTape<'_> {
 /// How many outer axes a loop may have.
 pub(crate) const MAX_AXES: usize = 16;
 
+/// A register becomes one with what stands in a buffer.
+#[inline(always)]
+unsafe fn combine<S: Simd>(
+    s: S,
+    kind: Reduction,
+    from: Reg,
+    to: &Access,
+    buffers: Buffers<'_>,
+    place: Place<'_>,
+    registers: &mut Registers,
+) {
+    let step = place.window.step(to.inner);
+    let values = registers.arg(from);
+    let data = buffers.start(to.buffer).wrapping_add(place.window.element(to, place.at, place.from));
+    let len = if matches!(from, Reg::Scalar(_)) { 1 } else { place.len };
+    let both = |a: S::F, b: S::F| match kind {
+        Reduction::Prod => s.mul(a, b),
+        Reduction::Max => s.max(a, b),
+        Reduction::Min => s.min(a, b),
+        _ => s.add(a, b),
+    };
+    let whole = if step == 1 { len / LANES * LANES } else { 0 };
+    // SAFETY: The access is inside of its buffer for the positions of the piece, and the register has as many values.
+    unsafe {
+        for i in (0..whole).step_by(LANES) {
+            let place = data.add(i);
+            s.store(place, both(s.load(place), s.load(values.data.add(i & values.mask))));
+        }
+        for i in whole..len {
+            let place = data.add(i * step);
+            let (a, b) = (s.splat(*place), s.splat(*values.data.add(i & values.mask)));
+            s.store_partial(place, both(a, b), 1);
+        }
+    }
+}
+
 impl SimdFn for RunLoop<'_> {
     type Output = ();
 
@@ -247,9 +290,13 @@ impl SimdFn for RunLoop<'_> {
         for _ in self.places {
             let from = piece * self.piece;
             let len = self.piece.min(self.inner - from);
-            let place = Place { at: &at[..axes], base: self.base, from, len, number: 0, window: self.window };
-            let (tape, buffers) = (self.tape, self.buffers);
-            s.vectorize(RunTape { tape, buffers, registers: &mut *self.registers, place });
+            for folded in self.fold.clone().unwrap_or(0..1) {
+                at[axes] = folded;
+                let at = &at[..axes + usize::from(self.fold.is_some())];
+                let place = Place { at, base: self.base, from, len, number: 0, window: self.window };
+                let (tape, buffers) = (self.tape, self.buffers);
+                s.vectorize(RunTape { tape, buffers, registers: &mut *self.registers, place });
+            }
             piece += 1;
             if piece < pieces {
                 continue;
@@ -356,7 +403,22 @@ unsafe fn load_at(
     let step = window.step(from.inner);
     let data = buffers.start(from.buffer).wrapping_add(window.element(from, place.at, first));
     let (to, len) = registers.output(into, place.len);
-    for i in 0..count {
+    let run = Run::of(at, &place, (first, count), step as i64);
+    if let Some(Run { inside, start, step }) = &run {
+        // SAFETY: The positions inside are below their limits, so their elements are inside of the buffer; the register has room.
+        unsafe {
+            (0..inside.start).chain(inside.end..count).for_each(|i| *to.add(i) = 0.0);
+            let from = data.wrapping_offset((start + inside.start as i64 * step) as isize);
+            if *step == 1 {
+                std::ptr::copy_nonoverlapping(from, to.add(inside.start), inside.len());
+            } else {
+                for i in 0..inside.len() {
+                    *to.add(inside.start + i) = *from.wrapping_offset(i as isize * *step as isize);
+                }
+            }
+        }
+    }
+    for i in 0..if run.is_none() { count } else { 0 } {
         let mut element = Some(i * step);
         for position in at {
             let found = resolve(position, &place, first + i);
@@ -371,12 +433,56 @@ unsafe fn load_at(
     }
 }
 
-/// The position that is read, if it is inside.
-fn resolve(position: &Position, place: &Place<'_>, inner: usize) -> Option<usize> {
+/// Computed positions that are evenly spaced along the inner axis.
+struct Run {
+    /// The inner positions at which all of them are inside.
+    inside: Range<usize>,
+    /// The element at the first inner position, inside or not, and the distance to the next.
+    start: i64,
+    step: i64,
+}
+
+impl Run {
+    /// The positions of `count` places along the inner axis from `first` on, whose elements are `step` apart but for them; `None` if some are divided.
+    fn of(at: &[Position], place: &Place<'_>, (first, count): (usize, usize), step: i64) -> Option<Run> {
+        let (mut lo, mut hi) = (0i64, count as i64);
+        let mut run = Run { inside: 0..0, start: 0, step };
+        for position in at {
+            if position.divisor != 1 {
+                return None;
+            }
+            let n = number(position, place, first);
+            let limit = place.window.range(position.limit).len() as i64;
+            // `0 ≤ n + i · c < limit`
+            let c = position.inner;
+            let (from, to) = match c {
+                0 if (0..limit).contains(&n) => (0, hi),
+                0 => (0, 0),
+                1.. => (-(n.div_euclid(c)), -((n - limit).div_euclid(c))),
+                _ => ((n - limit).div_euclid(-c) + 1, n.div_euclid(-c) + 1),
+            };
+            (lo, hi) = (lo.max(from), hi.min(to));
+            let stride = place.window.step(position.stride) as i64;
+            (run.start, run.step) = (run.start + n * stride, run.step + c * stride);
+        }
+        run.inside = lo.clamp(0, count as i64) as usize..hi.clamp(0, count as i64) as usize;
+        run.inside.end = run.inside.end.max(run.inside.start);
+        Some(run)
+    }
+}
+
+/// The number of a position before it is divided.
+fn number(position: &Position, place: &Place<'_>, inner: usize) -> i64 {
     let mut n = position.offset + inner as i64 * position.inner;
     for (axis, &coefficient) in position.outer.iter().enumerate() {
         n += (place.at[axis] - place.base[axis]) as i64 * coefficient;
     }
+    n
+}
+
+/// The position that is read, if it is inside.
+fn resolve(position: &Position, place: &Place<'_>, inner: usize) -> Option<usize> {
+    let mut n = number(position, place, inner);
     if position.divisor != 1 {
         if position.exact && n.rem_euclid(position.divisor) != 0 {
             return None;

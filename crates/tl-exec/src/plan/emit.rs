@@ -11,8 +11,8 @@ use super::products::{Product, access, loop_dims};
 use super::view::{View, dim};
 use super::{Planner, Proto};
 use crate::kernel::{
-    Access, Dim, Epilogue, Instr, Kernel, Loop, MatMul, MatWeight, Position, Reg, ScoreMap, Source, Stride,
-    Tape,
+    Access, Dim, Epilogue, Fold, Instr, Kernel, Loop, MatMul, MatWeight, Position, Reg, ScoreMap, Source,
+    Stride, Tape,
 };
 
 /// A tape that is being written, over loops of known axes.
@@ -57,16 +57,26 @@ impl Planner<'_> {
         let outer = cluster.outer.iter().map(|&a| vec![a]).collect();
         let mut writer = Writer::new(outer, cluster.inner.into_iter().collect(), rows);
         for &id in &cluster.nodes {
-            let reg = self.emit_node(&mut writer, id);
-            writer.regs.insert(id, reg);
-            self.emit_stores(&mut writer, id, reg);
+            match &self.graph.node(id).op {
+                // Its value is there when the loop has come to its end.
+                Op::Reduce { kind, .. } if cluster.fold.is_some() => {
+                    let from = self.operand(&mut writer, self.graph.node(id).inputs[0]);
+                    let fold = Fold { kind: *kind, axis: cluster.outer.len() as u16 - 1 };
+                    self.emit_stores(&mut writer, id, from, Some(fold));
+                }
+                _ => {
+                    let reg = self.emit_node(&mut writer, id);
+                    writer.regs.insert(id, reg);
+                    self.emit_stores(&mut writer, id, reg, None);
+                }
+            }
         }
         for (from, to) in &cluster.copies {
             let into = if cluster.inner.is_some() { writer.vector() } else { writer.scalar() };
             let (from, to) =
                 (access(from, &cluster.outer, cluster.inner), access(to, &cluster.outer, cluster.inner));
             writer.push(Instr::Load { into, from });
-            writer.push(Instr::Store { from: into, to });
+            writer.push(Instr::Store { from: into, to, fold: None });
         }
         let outer = loop_dims(self.graph, &cluster.outer, rows);
         let inner = cluster.inner.map_or(Dim::Static(1), |a| loop_dims(self.graph, &[a], rows)[0]);
@@ -87,12 +97,12 @@ impl Planner<'_> {
             }
             for operand in &product.operands {
                 let reg = writer.regs[&operand.node];
-                self.emit_stores(&mut writer, operand.node, reg);
+                self.emit_stores(&mut writer, operand.node, reg, None);
             }
             for &id in &product.epilogue {
                 let reg = self.emit_node(&mut writer, id);
                 writer.regs.insert(id, reg);
-                self.emit_stores(&mut writer, id, reg);
+                self.emit_stores(&mut writer, id, reg, None);
             }
             writer.tape.compact(product.operands.len() as u16);
             (Vec::new(), Some(Epilogue { tape: writer.tape }))
@@ -235,13 +245,13 @@ impl Planner<'_> {
         into
     }
 
-    fn emit_stores(&mut self, writer: &mut Writer, id: NodeId, reg: Reg) {
+    fn emit_stores(&mut self, writer: &mut Writer, id: NodeId, reg: Reg, fold: Option<Fold>) {
         let axes = self.layouts.get(&id).unwrap_or(&self.graph.node(id).axes).clone();
         let own = self.buffers.get(&id).map(|&b| View::dense(self.graph, Source::Buffer(b), &axes));
         let sinks = self.sinks.get(&id).cloned().unwrap_or_default();
         for view in own.into_iter().chain(sinks) {
             let to = self.access_in(&view, writer);
-            writer.push(Instr::Store { from: reg, to });
+            writer.push(Instr::Store { from: reg, to, fold });
         }
     }
 

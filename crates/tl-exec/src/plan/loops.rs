@@ -1,12 +1,12 @@
 //! Pointwise functions and reductions, gathered into loops over the same axes.
 
-use tl_ir::{AxisId, Extent, NodeId, Op};
+use tl_ir::{AxisId, Extent, NodeId, Op, Reduction};
 
 use super::order::Rows;
 use super::products::Product;
 use super::view::View;
 use super::{Body, Planner};
-use crate::kernel::{BufferId, Source};
+use crate::kernel::{BufferId, Source, Stride};
 
 /// A loop that is being put together.
 pub(super) struct Cluster {
@@ -14,6 +14,8 @@ pub(super) struct Cluster {
     pub outer: Vec<AxisId>,
     /// The axis of the vectors; none if there are only the rows.
     pub inner: Option<AxisId>,
+    /// An axis that reductions run along, the last of the outer ones.
+    pub fold: Option<AxisId>,
     /// What is computed, in order.
     pub nodes: Vec<NodeId>,
     /// What is copied from one layout to another.
@@ -37,7 +39,16 @@ impl Planner<'_> {
         let home = match self.joinable(id, rows) {
             Some(index) => {
                 match &mut self.protos[index].body {
-                    Body::Loop(cluster) => cluster.nodes.push(id),
+                    Body::Loop(cluster) => {
+                        if let Op::Reduce { over, .. } = &node.op
+                            && cluster.outer.contains(&over[0])
+                        {
+                            cluster.outer.retain(|&a| a != over[0]);
+                            cluster.outer.push(over[0]);
+                            cluster.fold = Some(over[0]);
+                        }
+                        cluster.nodes.push(id);
+                    }
                     Body::Product(product) => product.epilogue.push(id),
                     Body::Ready(_) => unreachable!("a complete kernel takes no nodes"),
                 }
@@ -50,7 +61,13 @@ impl Planner<'_> {
                 index
             }
             None => {
-                let cluster = self.begin_cluster(id);
+                let cluster = self.begin_fold(id, rows).unwrap_or_else(|| self.begin_cluster(id));
+                if let Op::Index { .. } | Op::Place { .. } = node.op
+                    && let Some(inner) = cluster.inner
+                {
+                    // What is read at computed positions stands in the order in which it is read.
+                    self.layouts.insert(id, cluster.outer.iter().copied().chain([inner]).collect());
+                }
                 // Everything that the loop reads is to stand in a buffer before it.
                 self.materialize(&inputs, None, rows);
                 self.push(Body::Loop(cluster), rows, id, &[])
@@ -69,12 +86,76 @@ impl Planner<'_> {
             Op::Softmax { along } => {
                 (node.axes.iter().copied().filter(|a| a != along).collect(), Some(*along))
             }
+            Op::Index { .. } | Op::Place { .. } => {
+                let inner = self.long_axis(&node.axes);
+                (node.axes.iter().copied().filter(|a| Some(*a) != inner).collect(), inner)
+            }
             _ => match node.axes.split_last() {
                 Some((last, rest)) if !is_rows(last) => (rest.to_vec(), Some(*last)),
                 _ => (node.axes.clone(), None),
             },
         };
-        Cluster { outer, inner, nodes: vec![id], copies: Vec::new() }
+        Cluster { outer, inner, fold: None, nodes: vec![id], copies: Vec::new() }
+    }
+
+    /// A loop that reduces along an outer axis, where vectors along another are what stands side by side.
+    fn begin_fold(&mut self, id: NodeId, rows: Rows) -> Option<Cluster> {
+        let node = self.graph.node(id);
+        let Op::Reduce { over, .. } = &node.op else { return None };
+        let (fold, from) = (over[0], node.inputs[0]);
+        if self.is_immediate(from) || !self.can_fold(id) {
+            return None;
+        }
+        let view = self.buffer_view(from, rows);
+        let is_side_by_side = |a: &AxisId| {
+            let is_long = self.graph.extent(*a).known().is_some_and(|n| n >= 8);
+            is_long && view.stride(*a) == Stride::of(1)
+        };
+        let inner = node.axes.iter().copied().find(is_side_by_side)?;
+        let outer = node.axes.iter().copied().filter(|&a| a != inner).chain([fold]).collect();
+        Some(Cluster { outer, inner: Some(inner), fold: Some(fold), nodes: vec![id], copies: Vec::new() })
+    }
+
+    /// Whether a reduction may run along an outer axis: one number after the other, so not over too many.
+    fn can_fold(&self, id: NodeId) -> bool {
+        const MOST: usize = 1 << 16;
+        match &self.graph.node(id).op {
+            Op::Reduce { kind: Reduction::Argmax | Reduction::Argmin, .. } => false,
+            Op::Reduce { over, .. } => {
+                self.graph.extent(over[0]).known().is_some_and(|n| (1..=MOST).contains(&n))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a reduction can join a loop by folding along one of its outer axes.
+    fn fits_fold(&self, cluster: &Cluster, id: NodeId) -> bool {
+        let node = self.graph.node(id);
+        let Op::Reduce { over, .. } = &node.op else { return false };
+        let (fold, rest) = (over[0], &node.axes);
+        let is_pointwise = |&n: &NodeId| {
+            matches!(self.graph.node(n).op, Op::Map(_) | Op::Index { .. } | Op::Place { .. })
+                || cluster.fold.is_some()
+        };
+        cluster.fold.unwrap_or(fold) == fold
+            && cluster.inner.is_some()
+            && cluster.outer.contains(&fold)
+            && cluster.outer.len() == rest.len()
+            && rest.iter().all(|&a| cluster.has(a) && a != fold)
+            && cluster.nodes.iter().all(is_pointwise)
+            && self.can_fold(id)
+    }
+
+    /// The axis to run along where any will do: the last, unless it is short and another much longer.
+    fn long_axis(&self, axes: &[AxisId]) -> Option<AxisId> {
+        const SHORT: usize = 16;
+        let size = |a: &AxisId| self.graph.extent(*a).known();
+        let last = *axes.last().filter(|a| self.graph.extent(**a) != Extent::Rows)?;
+        let longest = axes.iter().copied().filter_map(|a| Some((size(&a)?, a))).max_by_key(|&(n, _)| n);
+        match (size(&last), longest) {
+            (Some(n), Some((most, longest))) if n < SHORT && most >= 4 * n => Some(longest),
+            _ => Some(last),
+        }
     }
 
     /// Gives every input that proto `home` does not itself compute a buffer.
@@ -91,7 +172,11 @@ impl Planner<'_> {
     fn is_member(&self, id: NodeId) -> bool {
         let Some(&home) = self.home.get(&id) else { return false };
         match &self.protos[home].body {
-            Body::Loop(cluster) => cluster.nodes.contains(&id),
+            // What is folded is there only after the loop.
+            Body::Loop(cluster) => {
+                let is_folded = cluster.fold.is_some() && matches!(self.graph.node(id).op, Op::Reduce { .. });
+                cluster.nodes.contains(&id) && !is_folded
+            }
             Body::Product(product) => {
                 product.epilogue.contains(&id) || product.operands.iter().any(|o| o.node == id)
             }
@@ -141,6 +226,8 @@ impl Planner<'_> {
                     && node.axes.iter().all(|a| cluster.outer.contains(a));
                 match &node.op {
                     _ if !cluster.copies.is_empty() => false,
+                    Op::Reduce { .. } if self.fits_fold(cluster, id) => true,
+                    Op::Reduce { .. } | Op::Softmax { .. } if cluster.fold.is_some() => false,
                     Op::Reduce { over, .. } => scalar && cluster.inner == Some(over[0]),
                     Op::Softmax { along } => vector && cluster.inner == Some(*along),
                     Op::Map(_) => vector || scalar,

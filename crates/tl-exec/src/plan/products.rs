@@ -338,7 +338,7 @@ impl Planner<'_> {
         if inner.is_some() {
             axes.pop();
         }
-        let cluster = Cluster { outer: axes, inner, nodes: Vec::new(), copies: vec![(from, to)] };
+        let cluster = Cluster { outer: axes, inner, fold: None, nodes: Vec::new(), copies: vec![(from, to)] };
         self.push(Body::Loop(cluster), rows, reader, &[target]);
     }
 }

@@ -128,6 +128,17 @@ impl Tracer<'_> {
         value: &Tensor,
         kept: &[(usize, &Index)],
     ) -> Res<NodeId> {
+        // Where there are fewer axes than positions, those of numbers have none.
+        let is_variable = |index: &Index| match &index.kind {
+            IndexKind::Name(name) => {
+                let facts = &cx.frame.block.facts[cx.unit];
+                facts.variables.iter().any(|(variable, _)| variable == name)
+            }
+            _ => false,
+        };
+        let named: Vec<(usize, &Index)> =
+            kept.iter().filter(|(_, index)| is_variable(index)).copied().collect();
+        let kept = if kept.len() == value.axes.len() { kept } else { &named };
         if kept.len() != value.axes.len() {
             let (left, right) = (kept.len(), value.axes.len());
             return self.fail(

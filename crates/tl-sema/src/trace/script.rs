@@ -48,9 +48,9 @@ pub fn trace_expr(
     wanted.indices = kept;
     let scope = Snapshot::of(scope, definitions, &wanted);
     with_large(|stack| {
-        let block = Block::of_script(&definitions.block, wanted, program, &scope);
+        let block = Block::of_script(&definitions.block, wanted.clone(), program, &scope);
         let mut tracer = Tracer::new(program, Some(&scope), limits, stack);
-        tracer.diagnostics.extend(errors);
+        tracer.diagnostics.extend(errors.iter().cloned());
         let traced = tracer.script(block);
         tracer.finish(traced, value.span)
     })

@@ -1,4 +1,9 @@
 //! A stack that is large enough: tracing follows the program's own recursion, and says so before the stack ends.
+//!
+//! Most programs need little, and a thread with a large stack takes longer to make than a small program to trace. So tracing begins where it
+//! is called, and begins again on a large stack if that was not enough.
+
+use std::cell::Cell;
 
 /// How large the stack is; only what is used becomes memory.
 const STACK_BYTES: usize = 256 << 20;
@@ -14,6 +19,11 @@ pub(crate) struct Stack {
     usable: usize,
 }
 
+thread_local! {
+    /// Whether somebody found no room since tracing began on this thread.
+    static EXHAUSTED: Cell<bool> = const { Cell::new(false) };
+}
+
 impl Stack {
     fn here(usable: usize) -> Self {
         Self { begin: address(), usable }
@@ -21,7 +31,11 @@ impl Stack {
 
     /// Whether there is room for more.
     pub fn has_room(self) -> bool {
-        self.begin.abs_diff(address()) < self.usable
+        let has_room = self.begin.abs_diff(address()) < self.usable;
+        if !has_room {
+            EXHAUSTED.set(true);
+        }
+        has_room
     }
 }
 
@@ -32,21 +46,20 @@ fn address() -> usize {
     std::ptr::from_ref(&here).addr()
 }
 
-/// Runs `work` on a large stack, or on the one there is if the system has no other to give.
-pub(crate) fn with_large<T: Send>(work: impl FnOnce(Stack) -> T + Send) -> T {
-    let mut work = Some(work);
+/// Runs `work` on the stack that there is, and again on a large one if it needed more, unless the system has no other to give.
+pub(crate) fn with_large<T: Send>(mut work: impl FnMut(Stack) -> T + Send) -> T {
+    EXHAUSTED.set(false);
+    let value = work(Stack::here(FOREIGN_BYTES));
+    if !EXHAUSTED.get() {
+        return value;
+    }
     std::thread::scope(|scope| {
-        let slot = &mut work;
-        let run = move || slot.take().map(|work| work(Stack::here(STACK_BYTES - RESERVE_BYTES)));
+        let run = || work(Stack::here(STACK_BYTES - RESERVE_BYTES));
         let spawned = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, run);
         match spawned.map(|thread| thread.join()) {
             Ok(Ok(value)) => value,
             Ok(Err(panic)) => std::panic::resume_unwind(panic),
-            Err(_) => None,
+            Err(_) => value,
         }
-    })
-    .unwrap_or_else(|| {
-        let work = work.take().expect("the thread that would have run it was not made");
-        work(Stack::here(FOREIGN_BYTES))
     })
 }

@@ -8,6 +8,7 @@
 //! csv, tsv           a tensor of rows and columns where all is numbers and nothing names the columns; else a dict of columns, each a
 //!                    vector of numbers or a list of texts
 //! json, jsonl        the value, or a list of the lines' values
+//! parquet            a dict of columns, like a CSV file with a header
 //! txt                a text
 //! ```
 //!
@@ -50,9 +51,44 @@ const FORMATS: &[Format] = &[
     Format { endings: &["jsonl", "ndjson"], read: read_jsonl, write: write_jsonl },
     Format { endings: &["npy"], read: read_npy, write: write_npy },
     Format { endings: &["npz"], read: read_npz, write: write_npz },
+    Format { endings: &["parquet"], read: parquet::read, write: parquet::write },
     Format { endings: &["safetensors"], read: read_safetensors, write: write_safetensors },
     Format { endings: &["txt", "md"], read: read_text, write: write_text },
 ];
+
+/// Parquet, in a build that has it.
+#[cfg(feature = "parquet")]
+mod parquet {
+    use super::*;
+
+    pub fn read(bytes: Vec<u8>, _: &Arguments) -> Result<Value, CallError> {
+        tl_formats::parquet::read(bytes).map(value_of_table).map_err(malformed)
+    }
+
+    pub fn write(value: &Value, _: &Arguments) -> Result<Vec<u8>, CallError> {
+        tl_formats::parquet::write(&table_of(value)?).map_err(malformed)
+    }
+}
+
+/// What a build without Parquet says.
+#[cfg(not(feature = "parquet"))]
+mod parquet {
+    use super::*;
+
+    pub fn read(_: Vec<u8>, _: &Arguments) -> Result<Value, CallError> {
+        Err(missing())
+    }
+
+    pub fn write(_: &Value, _: &Arguments) -> Result<Vec<u8>, CallError> {
+        Err(missing())
+    }
+
+    #[cold]
+    fn missing() -> CallError {
+        CallError::new("this `tl` was built without Parquet")
+            .help("build it with `cargo build --release --features parquet`, or write the table as CSV")
+    }
+}
 
 /// How deep a value that is written as JSON may be nested: what is read may not be deeper either.
 const JSON_DEPTH: usize = 100;
