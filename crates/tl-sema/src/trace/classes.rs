@@ -260,21 +260,11 @@ impl Tracer<'_> {
                 }
             }
         }
-        // A list with fewer axes than there are positions has those of the index variables.
-        let is_variable = |(_, index): &(usize, &Index)| match &index.kind {
-            IndexKind::Name(name) => self.class_of(&frame, cx.unit, name).is_some(),
-            _ => false,
-        };
-        let open: Vec<usize> = match sizes.len() == left.len() {
-            true => (0..left.len()).collect(),
-            false => left.iter().enumerate().filter(is_variable).map(|(k, _)| k).collect(),
-        };
-        let open = if open.len() == sizes.len() { open } else { Vec::new() };
         for (k, index) in left.iter().enumerate() {
             let Some(class) = frame.block.domains.position(&equation.target.text, k) else { continue };
             let origin = Origin { span: index.span, what: format!("the axis of `{}`", equation.target.text) };
-            if let Some(at) = open.iter().position(|&open| open == k) {
-                solver.plain(class, sizes[at], origin.clone());
+            if let (Some(&extent), true) = (sizes.get(k), sizes.len() == left.len()) {
+                solver.plain(class, extent, origin.clone());
             }
             match &index.kind {
                 IndexKind::Group(names) => {
