@@ -16,6 +16,7 @@ use tl_llm::{
 };
 
 use super::{print_json, stats, tell_forgotten};
+use crate::constraint::ConstraintArgs;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt;
 use crate::opening::{self, OpenArgs, Opened};
@@ -81,6 +82,8 @@ pub struct Args {
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
+    constraint: ConstraintArgs,
+    #[command(flatten)]
     speculation: SpeculationArgs,
 }
 
@@ -116,6 +119,7 @@ pub fn run(args: Args, threads: Option<usize>) -> Outcome {
         show_special: false,
         speculation: args.speculation.speculation(&opened.generator, &args.open)?,
         context_end: args.sampling.context_end,
+        constraint: args.constraint.constraint(&opened.generator)?,
     };
     let run = Run { args: &args, opened: &opened, tokenizer, prompt, options };
     match (args.beams, args.samples) {
@@ -339,6 +343,8 @@ pub fn finish_name(finish: &Finish) -> &'static str {
         Finish::Length => "length",
         Finish::Stop(_) => "stop",
         Finish::Context => "context",
+        Finish::Complete => "complete",
+        Finish::Stuck => "stuck",
         Finish::Cancelled => "cancelled",
     }
 }
