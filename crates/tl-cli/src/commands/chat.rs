@@ -157,7 +157,7 @@ impl Chat {
         tell_forgotten(generation.forgotten);
         match &generation.finish {
             Finish::Context => remark(format_args!("(the context is full; /clear begins again)")),
-            Finish::Stuck => remark(format_args!("(no token of the vocabulary goes on as the form asks)")),
+            Finish::Stuck => remark(format_args!("{}", super::generate::STUCK)),
             Finish::Cancelled => remark(format_args!("(stopped)")),
             _ => {}
         }

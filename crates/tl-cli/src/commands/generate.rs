@@ -166,6 +166,9 @@ impl Run<'_> {
             self.print_top(&top)?;
         }
         tell_forgotten(generation.forgotten);
+        if generation.finish == Finish::Stuck {
+            remark(format_args!("{STUCK}"));
+        }
         let Generation { prefill, decode, guessed, .. } = generation;
         self.tell(prefill, generation.ids.len(), decode, guessed, generation.speed_up());
         if generation.finish == Finish::Cancelled { Err(Failure::interrupted()) } else { Ok(()) }
@@ -335,6 +338,9 @@ fn prompt(args: &Args, tokenizer: Option<&Arc<Tokenizer>>) -> Outcome<Vec<u32>> 
         _ => Ok(args.ids.clone().unwrap_or_default()),
     }
 }
+
+/// What is said of a text that ended before it had its form.
+pub const STUCK: &str = "(no token of the vocabulary goes on as the form asks)";
 
 /// The reason for an end, as programs read it.
 pub fn finish_name(finish: &Finish) -> &'static str {

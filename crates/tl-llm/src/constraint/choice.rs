@@ -106,7 +106,11 @@ impl Chooser {
         self.masked.clear();
         // A logit that is none stays, so that it is found and told.
         let masked = (0..).zip(logits).map(|(id, &logit)| {
-            if guide.may_come(id) || !(logit < f32::INFINITY) { logit } else { f32::NEG_INFINITY }
+            if guide.may_come(id) || logit.is_nan() || logit == f32::INFINITY {
+                logit
+            } else {
+                f32::NEG_INFINITY
+            }
         });
         self.masked.extend(masked);
         let id = self.sampler.sample(&self.masked).map_err(|error| match error {
