@@ -75,6 +75,11 @@ impl Failure {
         Self { code, message: format!("{}: {error}", path.display()) }
     }
 
+    /// What went wrong.
+    pub fn message(&self) -> &str {
+        self.message.trim_end()
+    }
+
     /// Prints the message to standard error.
     pub fn tell(&self) {
         if !self.message.is_empty() {
@@ -175,6 +180,10 @@ impl From<GenerateError> for Failure {
         match error {
             GenerateError::Library(error) => error.into(),
             GenerateError::Param(error) => Self::usage(error.to_string()),
+            GenerateError::Constraint(
+                tl_llm::ConstraintError::Malformed { .. } | tl_llm::ConstraintError::NotBuilt,
+            ) => Self::usage(error.to_string()),
+            GenerateError::Constraint(_) => Self { code: 70, message: error.to_string() },
             GenerateError::EmptyPrompt => Self::usage(error.to_string()),
             GenerateError::OtherVocabulary(message) => Self::data(message),
             GenerateError::Excluded { .. } => Self::data(error.to_string()),

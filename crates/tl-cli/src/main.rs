@@ -7,6 +7,7 @@
 //! Invariant: results go to standard output, everything else to standard error; a program can rely on the exit code.
 
 mod commands;
+mod constraint;
 mod failure;
 mod interrupt;
 mod opening;

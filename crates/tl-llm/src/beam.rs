@@ -22,6 +22,7 @@ use std::time::Instant;
 use tensorlogic::{Feed, Session};
 use tl_formats::tokenizer::Tokenizer;
 
+use crate::constraint::{Choice, ConstraintError, Guide};
 use crate::context::ContextEnd;
 use crate::continuation::{Transcript, room_after};
 use crate::generation::{Finish, GenerateError, GenerateOptions, Timing, feed_prompt};
@@ -73,6 +74,7 @@ struct Live {
     session: Session,
     ids: Vec<u32>,
     transcript: Transcript,
+    guide: Option<Guide>,
     log_probability: f64,
 }
 
@@ -82,6 +84,13 @@ struct Extension {
     parent: usize,
     id: u32,
     log_probability: f64,
+}
+
+/// An extension that lives on, with its text.
+struct Chosen {
+    extension: Extension,
+    transcript: Transcript,
+    guide: Option<Guide>,
 }
 
 struct Search<'o> {
@@ -97,8 +106,10 @@ struct Search<'o> {
 }
 
 /// Searches the most probable continuations of a prompt, which the session's sequence becomes. Of the options the maximal number of tokens (the
-/// context's, if there is none), the logit bias, stop strings and what ends a text count; the rest of sampling does not. A search that is
+/// context's, if there is none), the logit bias, stop strings, the constraint and what ends a text count; the rest of sampling does not. A search that is
 /// cancelled gives what it has.
+///
+/// A constraint excludes continuations and changes no probability: those that are left are compared by what the model says of them.
 ///
 /// # Errors
 /// When the width is 0 or the penalty no number, and as for [`generate`](crate::generate).
@@ -114,12 +125,19 @@ pub fn beam_search(
     options.sampling.check_for(session.generator().vocabulary())?;
     let room = room_after(prompt, session.generator().context_limit(), ContextEnd::Stop)?;
     let transcript = Transcript::new(tokenizer, options)?;
+    let guide = options.constraint.as_ref().map(|c| Guide::new(c, tokenizer, options.ignore_end));
     let prefill = feed_prompt(session, prompt, cancel)?;
     let mut search = Search {
         options,
         beam,
         longest: options.max_tokens.unwrap_or(usize::MAX).min(room + 1),
-        live: vec![Live { session: session.fork(), ids: Vec::new(), transcript, log_probability: 0.0 }],
+        live: vec![Live {
+            session: session.fork(),
+            ids: Vec::new(),
+            transcript,
+            guide,
+            log_probability: 0.0,
+        }],
         done: Vec::new(),
         candidates: Candidates::new(),
         ends: tokenizer.map_or(0, |t| t.end_of_generation().len()),
@@ -147,6 +165,9 @@ pub fn beam_search(
         search.finish(live.transcript, live.ids, live.log_probability, 0, finish);
     }
     search.keep_best();
+    if search.done.is_empty() && options.constraint.is_some() && !cancelled {
+        return Err(ConstraintError::Stuck.into());
+    }
     Ok(Beams { beams: search.done, prefill: prefill.unwrap_or_default(), decode })
 }
 
@@ -191,7 +212,7 @@ impl Search<'_> {
             self.extensions_of(parent, &mut extensions)?;
         }
         extensions.sort_by(|a, b| b.log_probability.total_cmp(&a.log_probability));
-        let mut chosen: Vec<(Extension, Transcript)> = Vec::with_capacity(self.beam.width);
+        let mut chosen: Vec<Chosen> = Vec::with_capacity(self.beam.width);
         for extension in extensions {
             if chosen.len() == self.beam.width {
                 break;
@@ -204,7 +225,16 @@ impl Search<'_> {
                 continue;
             }
             match transcript.push(extension.id, |_| {}).map(str::to_owned) {
-                None => chosen.push((extension, transcript)),
+                None => {
+                    let mut guide = parent.guide.clone();
+                    guide.as_mut().map_or(Ok(()), |guide| guide.advance(extension.id))?;
+                    if guide.as_ref().is_some_and(Guide::is_complete) {
+                        ids.push(extension.id);
+                        self.finish(transcript, ids, extension.log_probability, 0, Finish::Complete);
+                    } else {
+                        chosen.push(Chosen { extension, transcript, guide });
+                    }
+                }
                 Some(stop) => {
                     ids.push(extension.id);
                     self.finish(transcript, ids, extension.log_probability, 0, Finish::Stop(stop));
@@ -218,30 +248,52 @@ impl Search<'_> {
 
     /// The most probable extensions of a live sequence: as many as may be chosen, those that may turn out to end the text not counted.
     fn extensions_of(&mut self, parent: usize, out: &mut Vec<Extension>) -> Result<(), GenerateError> {
-        let Live { session, log_probability, .. } = &self.live[parent];
+        let Live { session, guide, log_probability, .. } = &mut self.live[parent];
+        match guide.as_mut().map_or(Ok(None), Guide::look)? {
+            None => {}
+            // A text that is whole from the start; one that can't go on is none.
+            Some(choice) => {
+                if choice == Choice::Complete {
+                    let (transcript, ids, sum) = (
+                        self.live[parent].transcript.clone(),
+                        self.live[parent].ids.clone(),
+                        self.live[parent].log_probability,
+                    );
+                    self.finish(transcript, ids, sum, 0, Finish::Complete);
+                }
+                return Ok(());
+            }
+        }
         self.candidates.load(session.logits())?;
         stages::bias(&mut self.candidates, &self.options.sampling.logit_bias);
         let log_sum = self.candidates.log_sum()?;
-        let stops = if self.options.stop.is_empty() { 0 } else { self.beam.width };
+        if let Some(guide) = guide {
+            self.candidates.retain(|id| guide.may_come(id));
+        }
+        let stops = if self.options.stop.is_empty() && self.options.constraint.is_none() {
+            0
+        } else {
+            self.beam.width
+        };
         stages::top_k(&mut self.candidates, self.beam.width + stops + self.ends);
         let possible = self.candidates.as_slice().iter().filter(|c| c.logit > f32::NEG_INFINITY);
         out.extend(possible.map(|candidate| Extension {
             parent,
             id: candidate.id,
-            log_probability: log_probability + f64::from(candidate.logit) - log_sum,
+            log_probability: *log_probability + f64::from(candidate.logit) - log_sum,
         }));
         Ok(())
     }
 
     /// Makes the chosen extensions the live sequences. The last extension of a sequence takes it over, the others fork it.
-    fn live_on(&mut self, chosen: Vec<(Extension, Transcript)>) {
+    fn live_on(&mut self, chosen: Vec<Chosen>) {
         let mut heirs = vec![0usize; self.live.len()];
-        chosen.iter().for_each(|(extension, _)| heirs[extension.parent] += 1);
+        chosen.iter().for_each(|chosen| heirs[chosen.extension.parent] += 1);
         let mut parents: Vec<Option<(Session, Vec<u32>)>> =
             std::mem::take(&mut self.live).into_iter().map(|live| Some((live.session, live.ids))).collect();
         // What does not live on gives its pages back before the forks begin to write.
         parents.iter_mut().zip(&heirs).filter(|(_, heirs)| **heirs == 0).for_each(|(p, _)| *p = None);
-        for (Extension { parent, id, log_probability }, transcript) in chosen {
+        for Chosen { extension: Extension { parent, id, log_probability }, transcript, guide } in chosen {
             heirs[parent] -= 1;
             let taken = match heirs[parent] {
                 0 => parents[parent].take(),
@@ -249,7 +301,7 @@ impl Search<'_> {
             };
             let (session, mut ids) = taken.expect("a sequence is there until its last heir takes it");
             ids.push(id);
-            self.live.push(Live { session, ids, transcript, log_probability });
+            self.live.push(Live { session, ids, transcript, guide, log_probability });
         }
     }
 

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use tl_formats::tokenizer::{DecodeOptions, Decoder, Tokenizer};
 
+use crate::constraint::{Choice, Chooser, Guide};
 use crate::context::ContextEnd;
 use crate::generation::{Finish, GenerateError, GenerateOptions};
-use crate::sampling::{ParamError, SampleError, Sampler, StopMatcher};
+use crate::sampling::{ParamError, Sampler, StopMatcher};
 
 /// The text of new tokens as they come, up to a stop string. Without a tokenizer there is none.
 #[derive(Clone, Debug)]
@@ -24,7 +25,7 @@ pub struct Transcript {
 /// A text in the making.
 #[derive(Clone, Debug)]
 pub struct Continuation {
-    sampler: Sampler,
+    chooser: Chooser,
     transcript: Transcript,
     ignore_end: bool,
     /// At most so many tokens.
@@ -102,24 +103,30 @@ impl Continuation {
         let transcript = Transcript::new(tokenizer, options)?;
         let limit = options.max_tokens.unwrap_or(usize::MAX);
         prompt.iter().for_each(|&id| sampler.accept(id));
+        let guide = options.constraint.as_ref().map(|c| Guide::new(c, tokenizer, options.ignore_end));
+        let chooser = Chooser::new(sampler, guide);
         let ids = Vec::with_capacity(limit.min(room).min(4096));
         let ignore_end = options.ignore_end;
-        Ok(Continuation { sampler, transcript, ignore_end, limit, room, ids, finish: None })
+        Ok(Continuation { chooser, transcript, ignore_end, limit, room, ids, finish: None })
     }
 
     /// Chooses the token after those so far by the logits after the last of them, shape `[vocabulary]`, and shows its text. Gives the token, which
     /// is to be fed next; `None` once the text has ended.
     ///
     /// # Errors
-    /// When the logits are no distribution.
-    pub fn next(&mut self, logits: &[f32], mut show: impl FnMut(&str)) -> Result<Option<u32>, SampleError> {
+    /// When the logits are no distribution, or the constraint can't be followed within its limits.
+    pub fn next(&mut self, logits: &[f32], mut show: impl FnMut(&str)) -> Result<Option<u32>, GenerateError> {
         if self.finish.is_none() && self.ids.len() >= self.limit {
             self.end(Finish::Length, &mut show);
         }
         if self.finish.is_some() {
             return Ok(None);
         }
-        let id = self.sampler.sample(logits)?;
+        let choice = self.chooser.choose(logits)?;
+        let Choice::Token(id) = choice else {
+            choice.finish().into_iter().for_each(|finish| self.end(finish, &mut show));
+            return Ok(None);
+        };
         if !self.ignore_end && self.transcript.is_end(id) {
             self.end(Finish::End(id), show);
             return Ok(None);
@@ -128,6 +135,7 @@ impl Continuation {
         let stopped = self.transcript.push(id, &mut show).map(str::to_owned);
         match stopped {
             Some(stop) => self.end(Finish::Stop(stop), show),
+            None if self.chooser.is_complete() => self.end(Finish::Complete, show),
             None if self.ids.len() >= self.limit => self.end(Finish::Length, show),
             None if self.ids.len() > self.room => self.end(Finish::Context, show),
             None => {}
@@ -160,7 +168,12 @@ impl Continuation {
 
     /// What chooses the tokens.
     pub fn sampler(&self) -> &Sampler {
-        &self.sampler
+        &self.chooser.sampler
+    }
+
+    /// What chooses them, the constraint included.
+    pub(crate) fn chooser(&self) -> &Chooser {
+        &self.chooser
     }
 
     /// How many more tokens may be fed before the text ends for its length or that of the context.

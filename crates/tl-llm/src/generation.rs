@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tensorlogic::Session;
 use tl_formats::tokenizer::{EncodeError, EncodeOptions, Tokenizer};
 
+use crate::constraint::{Constrained, ConstraintError};
 use crate::context::ContextEnd;
 use crate::continuation::Continuation;
 use crate::sampling::{ParamError, SampleError, SamplingParams};
@@ -44,6 +45,8 @@ pub struct GenerateOptions {
     pub speculation: Speculation,
     /// What happens when the context is full.
     pub context_end: ContextEnd,
+    /// What form the text has; none is any.
+    pub constraint: Option<Constrained>,
 }
 
 /// Why a generation ended.
@@ -57,6 +60,10 @@ pub enum Finish {
     Stop(String),
     /// The context is full.
     Context,
+    /// The text has the form that was asked for, and nothing may follow.
+    Complete,
+    /// No token of the vocabulary goes on as the form asks.
+    Stuck,
     /// It was cancelled.
     Cancelled,
 }
@@ -126,6 +133,9 @@ pub enum GenerateError {
     /// A parameter.
     #[error(transparent)]
     Param(#[from] ParamError),
+    /// A constraint.
+    #[error(transparent)]
+    Constraint(#[from] ConstraintError),
     /// A draft model has another vocabulary.
     #[error("{0}")]
     OtherVocabulary(String),
@@ -217,7 +227,7 @@ pub fn generate(
         let left = text.left().min(limit - session.len());
         let most = if plain.tokens < PLAIN_STEPS { 0 } else { left.saturating_sub(1) };
         let fed;
-        if guesser.guess(most, text.sampler())?.is_empty() {
+        if guesser.guess(most, text.chooser())?.is_empty() {
             session.feed(&[id])?;
             (fed, next) = (1, text.next(session.logits(), &mut show)?);
             plain.add(1, began.elapsed());

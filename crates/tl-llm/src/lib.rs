@@ -1,14 +1,15 @@
-//! Language models: catalogue and download, generation, samplers, speculation, conversations.
+//! Language models: catalogue and download, generation, samplers, speculation, constraints, conversations.
 //!
 //! ```text
 //! catalogue ─ download ─→ file ─ tensorlogic ─→ generator, session ─ generation, speculation ─ continuation, sampling ─→ text
-//!                                                                    samples, beam, schedule, embedding
+//!                                                                    samples, beam, schedule, embedding, constraint
 //!                                                                    conversation
 //! ```
 
 pub mod beam;
 pub mod builtins;
 pub mod catalogue;
+pub mod constraint;
 pub mod context;
 pub mod continuation;
 pub mod conversation;
@@ -23,6 +24,7 @@ pub mod speculation;
 pub mod synth;
 
 pub use beam::{Beam, BeamOptions, Beams, beam_search};
+pub use constraint::{Constrained, Constraint, ConstraintError, Form, Grammars};
 pub use context::ContextEnd;
 pub use continuation::Continuation;
 pub use conversation::{Conversation, ConversationError};

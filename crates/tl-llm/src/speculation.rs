@@ -10,15 +10,15 @@
 //! nothing but speed.
 //!
 //! Guesses come from the sequence itself ([`Speculation::Lookup`]: what followed the last time that it said the same), or from a smaller
-//! model with the same vocabulary ([`Speculation::Draft`]), which draws with a copy of the sampler, random numbers included.
+//! model with the same vocabulary ([`Speculation::Draft`]), which draws with a copy of the sampler, random numbers and constraint included.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tensorlogic::{Generator, Session};
 
+use crate::constraint::{Choice, Chooser};
 use crate::continuation::Continuation;
 use crate::generation::GenerateError;
-use crate::sampling::{SampleError, Sampler};
 
 /// How many tokens are guessed at most, unless told otherwise.
 pub const GUESSES: usize = 8;
@@ -89,8 +89,8 @@ impl Draft {
 /// What guesses during one generation, and how far.
 pub(crate) struct Guesser {
     speculation: Speculation,
-    /// The copy of the sampler with which a draft draws.
-    sampler: Option<Sampler>,
+    /// The copy of what chooses with which a draft draws.
+    chooser: Option<Chooser>,
     /// The sequence so far, the token that is to be fed included.
     tokens: Vec<u32>,
     guesses: Vec<u32>,
@@ -103,7 +103,7 @@ impl Guesser {
     pub(crate) fn new(speculation: &Speculation, prompt: &[u32]) -> Guesser {
         Guesser {
             speculation: speculation.clone(),
-            sampler: None,
+            chooser: None,
             tokens: if speculation.is_on() { prompt.to_vec() } else { Vec::new() },
             guesses: Vec::new(),
             reach: 2,
@@ -111,8 +111,8 @@ impl Guesser {
         }
     }
 
-    /// Guesses up to `most` tokens after the sequence; `sampler` is what will draw.
-    pub(crate) fn guess(&mut self, most: usize, sampler: &Sampler) -> Result<&[u32], GenerateError> {
+    /// Guesses up to `most` tokens after the sequence; `chooser` is what will draw.
+    pub(crate) fn guess(&mut self, most: usize, chooser: &Chooser) -> Result<&[u32], GenerateError> {
         self.guesses.clear();
         let most = self.speculation.most().min(self.reach).min(most);
         match &self.speculation {
@@ -120,8 +120,8 @@ impl Guesser {
             Speculation::Off => {}
             Speculation::Lookup { .. } => look_up(&self.tokens, most, &mut self.guesses),
             Speculation::Draft(draft) => {
-                let own = self.sampler.get_or_insert_with(|| sampler.clone());
-                own.imitate(sampler);
+                let own = self.chooser.get_or_insert_with(|| chooser.clone());
+                own.imitate(chooser);
                 let mut session = draft.session.lock().unwrap_or_else(PoisonError::into_inner);
                 draw_ahead(&mut session, &self.tokens, own, most, &mut self.guesses)?;
             }
@@ -149,7 +149,7 @@ impl Guesser {
         let mark = session.mark(rows.len());
         let (start, mut kept) = (session.len(), 0);
         // What was drawn after the last row that is kept.
-        let mut drawn: Option<Result<Option<u32>, SampleError>> = None;
+        let mut drawn: Option<Result<Option<u32>, GenerateError>> = None;
         session.feed_all_logits(&rows, |row, logits| {
             if drawn.is_some() {
                 return;
@@ -214,7 +214,7 @@ fn look_up(tokens: &[u32], most: usize, out: &mut Vec<u32>) {
 fn draw_ahead(
     session: &mut Session,
     tokens: &[u32],
-    sampler: &mut Sampler,
+    chooser: &mut Chooser,
     most: usize,
     out: &mut Vec<u32>,
 ) -> Result<(), GenerateError> {
@@ -230,7 +230,11 @@ fn draw_ahead(
         if step > 0 {
             session.feed(&out[step - 1..step])?;
         }
-        out.push(sampler.sample(session.logits())?);
+        match chooser.choose(session.logits())? {
+            Choice::Token(id) => out.push(id),
+            // The text ends here.
+            _ => break,
+        }
     }
     // What was guessed may turn out to be right, so it stays unless it could not be taken back later.
     if mark.holds_a_fork() {

@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustyline::error::ReadlineError;
 use tl_formats::chat_template::{ChatTemplate, Message};
 use tl_llm::catalogue::Catalogue;
-use tl_llm::{Conversation, Finish, GenerateOptions, Generation, Speculation};
+use tl_llm::{Constrained, Conversation, Finish, GenerateOptions, Generation, Speculation};
 
 use super::{stats, tell_forgotten};
+use crate::constraint::ConstraintArgs;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt;
 use crate::opening::{self, OpenArgs, Opened};
@@ -42,6 +43,8 @@ pub struct Args {
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
+    constraint: ConstraintArgs,
+    #[command(flatten)]
     speculation: SpeculationArgs,
 }
 
@@ -67,7 +70,8 @@ pub fn run(args: Args, threads: Option<usize>) -> Outcome {
         conversation.set_system(system);
     }
     let speculation = args.speculation.speculation(&opened.generator, &args.open)?;
-    let mut chat = Chat { conversation, args, opened, speculation, cancel: interrupt::flag() };
+    let constraint = args.constraint.constraint(&opened.generator)?;
+    let mut chat = Chat { conversation, constraint, args, opened, speculation, cancel: interrupt::flag() };
     match message {
         Some(message) => chat.say_once(message),
         None if std::io::stdin().is_terminal() => chat.converse(),
@@ -107,6 +111,7 @@ pub(super) fn read_template(path: &Path) -> Outcome<Arc<ChatTemplate>> {
 }
 
 struct Chat {
+    constraint: Option<Constrained>,
     conversation: Conversation,
     args: Args,
     opened: Opened,
@@ -135,6 +140,7 @@ impl Chat {
             stop: self.args.sampling.stop.clone(),
             speculation: self.speculation.clone(),
             context_end: self.args.sampling.context_end,
+            constraint: self.constraint.clone(),
             ..GenerateOptions::default()
         };
         let cancel = Arc::clone(&self.cancel);
@@ -151,6 +157,7 @@ impl Chat {
         tell_forgotten(generation.forgotten);
         match &generation.finish {
             Finish::Context => remark(format_args!("(the context is full; /clear begins again)")),
+            Finish::Stuck => remark(format_args!("{}", super::generate::STUCK)),
             Finish::Cancelled => remark(format_args!("(stopped)")),
             _ => {}
         }

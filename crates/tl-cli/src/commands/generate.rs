@@ -16,6 +16,7 @@ use tl_llm::{
 };
 
 use super::{print_json, stats, tell_forgotten};
+use crate::constraint::ConstraintArgs;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt;
 use crate::opening::{self, OpenArgs, Opened};
@@ -81,6 +82,8 @@ pub struct Args {
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
+    constraint: ConstraintArgs,
+    #[command(flatten)]
     speculation: SpeculationArgs,
 }
 
@@ -116,6 +119,7 @@ pub fn run(args: Args, threads: Option<usize>) -> Outcome {
         show_special: false,
         speculation: args.speculation.speculation(&opened.generator, &args.open)?,
         context_end: args.sampling.context_end,
+        constraint: args.constraint.constraint(&opened.generator)?,
     };
     let run = Run { args: &args, opened: &opened, tokenizer, prompt, options };
     match (args.beams, args.samples) {
@@ -162,6 +166,9 @@ impl Run<'_> {
             self.print_top(&top)?;
         }
         tell_forgotten(generation.forgotten);
+        if generation.finish == Finish::Stuck {
+            remark(format_args!("{STUCK}"));
+        }
         let Generation { prefill, decode, guessed, .. } = generation;
         self.tell(prefill, generation.ids.len(), decode, guessed, generation.speed_up());
         if generation.finish == Finish::Cancelled { Err(Failure::interrupted()) } else { Ok(()) }
@@ -332,6 +339,9 @@ fn prompt(args: &Args, tokenizer: Option<&Arc<Tokenizer>>) -> Outcome<Vec<u32>> 
     }
 }
 
+/// What is said of a text that ended before it had its form.
+pub const STUCK: &str = "(no token of the vocabulary goes on as the form asks)";
+
 /// The reason for an end, as programs read it.
 pub fn finish_name(finish: &Finish) -> &'static str {
     match finish {
@@ -339,6 +349,8 @@ pub fn finish_name(finish: &Finish) -> &'static str {
         Finish::Length => "length",
         Finish::Stop(_) => "stop",
         Finish::Context => "context",
+        Finish::Complete => "complete",
+        Finish::Stuck => "stuck",
         Finish::Cancelled => "cancelled",
     }
 }

@@ -77,6 +77,11 @@ impl Candidates {
         self.items.is_empty()
     }
 
+    /// Keeps the candidates of these tokens; their order stays.
+    pub fn retain(&mut self, keep: impl Fn(u32) -> bool) {
+        self.items.retain(|item| keep(item.id));
+    }
+
     /// The candidate of the greatest logit, of the lowest id on a tie.
     pub fn best(&self) -> Option<&Candidate> {
         if self.sorted { self.items.first() } else { self.items.iter().min_by(|a, b| compare(a, b)) }

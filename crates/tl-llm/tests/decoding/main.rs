@@ -4,6 +4,8 @@
 mod made_up;
 
 mod beams;
+#[cfg(feature = "constrain")]
+mod constraints;
 mod embeddings;
 mod guards;
 mod models;

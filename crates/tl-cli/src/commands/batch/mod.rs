@@ -17,8 +17,12 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tl_formats::chat_template::ChatTemplate;
 use tl_llm::schedule::Counts;
-use tl_llm::{Answer, Batcher, Conversation, GenerateError, GenerateOptions, Request, ScheduleOptions};
+use tl_llm::{
+    Answer, Batcher, Constrained, Conversation, Form, GenerateError, GenerateOptions, Grammars, Request,
+    ScheduleOptions,
+};
 
+use crate::constraint::{ConstraintArgs, grammars};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt;
 use crate::opening::{self, OpenArgs};
@@ -59,6 +63,8 @@ pub struct Args {
     open: OpenArgs,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    constraint: ConstraintArgs,
 }
 
 /// A number of bytes, with `K`, `M` or `G` for powers of 1024.
@@ -93,8 +99,10 @@ pub fn run(args: Args, threads: Option<usize>) -> Outcome {
     };
     let batcher = Batcher::new(&opened.generator, tokenizer, options);
     let bar = RowsBar::new(total, output.rows());
-    let mut work =
-        Work { args: &args, opened: &opened, template, batcher, output, bar, queue: VecDeque::new() };
+    let constraint = args.constraint.constraint(&opened.generator)?;
+    let queue = VecDeque::new();
+    let (args, opened) = (&args, &opened);
+    let mut work = Work { args, opened, template, constraint, grammars: None, batcher, output, bar, queue };
     let done = work.run(Lines::new(BufReader::new(input)));
     work.bar.finish();
     done
@@ -105,6 +113,10 @@ struct Work<'a> {
     args: &'a Args,
     opened: &'a opening::Opened,
     template: Option<Arc<ChatTemplate>>,
+    /// What answers have a form by, where their rows don't say.
+    constraint: Option<Constrained>,
+    /// What makes constraints, once a row asked for one.
+    grammars: Option<Grammars>,
     batcher: Batcher,
     output: Output,
     bar: RowsBar,
@@ -179,7 +191,17 @@ impl Work<'_> {
         self.queue.push_back(Waiting { index, id, prompt_tokens, answer });
     }
 
-    fn request(&self, row: Row, index: u64) -> Result<Request, String> {
+    /// What a row's text begins with.
+    fn constraint(&mut self, form: Option<Form>) -> Result<Option<Constrained>, String> {
+        let Some(form) = form else { return Ok(self.constraint.clone()) };
+        if self.grammars.is_none() {
+            self.grammars = Some(grammars(&self.opened.generator).map_err(|e| e.message().to_owned())?);
+        }
+        let made = self.grammars.as_ref().map(|grammars| grammars.constraint(&form));
+        made.transpose().map_err(|e| e.to_string())
+    }
+
+    fn request(&mut self, row: Row, index: u64) -> Result<Request, String> {
         let generator = &self.opened.generator;
         let prompt = if let Some(messages) = row.messages() {
             let conversation = Conversation::new(generator, self.template.clone());
@@ -194,12 +216,14 @@ impl Work<'_> {
         // Each row has draws of its own, the same whichever run answers it.
         sampling.seed = sampling.seed.map(|seed| seed.wrapping_add(index));
         row.change(&mut sampling);
+        let constraint = self.constraint(row.form())?;
         let options = GenerateOptions {
             max_tokens: Some(row.max_tokens.unwrap_or(self.args.max_tokens)),
             sampling,
             stop: row.stop().unwrap_or_else(|| self.args.sampling.stop.clone()),
             ignore_end: self.args.ignore_end,
             context_end: self.args.sampling.context_end,
+            constraint,
             ..GenerateOptions::default()
         };
         Ok(Request { prompt, options, priority: row.priority })

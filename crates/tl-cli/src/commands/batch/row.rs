@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use tl_formats::chat_template::Message;
 use tl_formats::tokenizer::{EncodeOptions, Tokenizer};
-use tl_llm::prompt_ids;
 use tl_llm::sampling::SamplingParams;
+use tl_llm::{Form, prompt_ids};
 
 /// The longest line that is read: 16 MiB.
 const LONGEST: u64 = 16 << 20;
@@ -48,6 +48,9 @@ pub struct Row {
     top_k: Option<usize>,
     top_p: Option<f32>,
     min_p: Option<f32>,
+    json_schema: Option<Value>,
+    regex: Option<String>,
+    grammar: Option<String>,
 }
 
 #[derive(Deserialize, Debug)]
@@ -112,6 +115,11 @@ impl Line {
         if kinds.iter().filter(|&&is| is).count() != 1 {
             return Err(format!("line {}: a row has one of `prompt`, `messages` and `ids`", self.number));
         }
+        let forms = [row.json_schema.is_some(), row.regex.is_some(), row.grammar.is_some()];
+        if forms.iter().filter(|&&is| is).count() > 1 {
+            let number = self.number;
+            return Err(format!("line {number}: a row has one of `json_schema`, `regex` and `grammar`"));
+        }
         Ok(row)
     }
 }
@@ -149,6 +157,16 @@ impl Row {
             Stops::One(stop) => vec![stop.clone()],
             Stops::Many(stops) => stops.clone(),
         })
+    }
+
+    /// The row's own form.
+    pub fn form(&self) -> Option<Form> {
+        match (&self.json_schema, &self.regex, &self.grammar) {
+            (Some(Value::String(text)), ..) => Some(Form::JsonSchema(text.clone())),
+            (Some(schema), ..) => Some(Form::JsonSchema(schema.to_string())),
+            (None, Some(regex), _) => Some(Form::Regex(regex.clone())),
+            (None, None, grammar) => grammar.clone().map(Form::Grammar),
+        }
     }
 
     /// Puts the row's own sampling in place.
