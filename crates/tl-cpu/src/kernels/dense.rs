@@ -175,7 +175,13 @@ impl SimdFn for RunDense<'_> {
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
         // SAFETY: The caller vouches for the buffers and the memory. A tile takes most of the registers: 32 of 16 lanes, or 16 of 8.
-        unsafe { if S::TILE_ROWS > 4 { self.run::<S, 12, 2>(s) } else { self.run::<S, 6, 1>(s) } }
+        unsafe {
+            match (S::TILE_ROWS > 4, self.dense.rows.len()) {
+                (true, ..=4) => self.run::<S, 4, 2>(s),
+                (true, _) => self.run::<S, TILE_ROWS, TILE_VECTORS>(s),
+                (false, _) => self.run::<S, 6, 1>(s),
+            }
+        }
     }
 }
 
@@ -264,6 +270,10 @@ impl Tiles<'_> {
         adds: bool,
     ) {
         let whole = columns.len() == NV * LANES && is_run(columns, 1);
+        if !whole && rows.len() > 1 && is_run(rows, 1) {
+            // SAFETY: As for the caller.
+            return unsafe { self.store_columns::<S, MR, NV>(s, tile, rows, columns, adds) };
+        }
         for r in 0..MR {
             let Some(row) = rows.get(r) else { return };
             let to = self.out.wrapping_add(row[1]);
@@ -285,6 +295,35 @@ impl Tiles<'_> {
                         let place = to.add(column[1]);
                         *place = if adds { *place + value } else { value };
                     }
+                }
+            }
+        }
+    }
+}
+
+impl Tiles<'_> {
+    /// The same where the rows of the result are side by side: each column is a vector.
+    #[inline(always)]
+    unsafe fn store_columns<S: Simd, const MR: usize, const NV: usize>(
+        &self,
+        s: S,
+        tile: &[[S::F; NV]; MR],
+        rows: &[[usize; 2]],
+        columns: &[[usize; 2]],
+        adds: bool,
+    ) {
+        for v in 0..NV {
+            let mut block = [s.splat(0.0); LANES];
+            for r in 0..MR {
+                block[r] = tile[r][v];
+            }
+            let of = columns.iter().skip(v * LANES);
+            for (values, column) in s.transpose(block).into_iter().zip(of) {
+                let to = self.out.wrapping_add(rows[0][1] + column[1]);
+                // SAFETY: The result has these elements, and they belong to this part.
+                unsafe {
+                    let sum = if adds { s.add(s.load_partial(to, rows.len()), values) } else { values };
+                    s.store_partial(to, sum, rows.len());
                 }
             }
         }

@@ -81,7 +81,9 @@ impl Planner<'_> {
         let outer = loop_dims(self.graph, &cluster.outer, rows);
         let inner = cluster.inner.map_or(Dim::Static(1), |a| loop_dims(self.graph, &[a], rows)[0]);
         writer.tape.compact(0);
-        Kernel::Loop(Loop { outer, inner, tape: writer.tape })
+        let mut kernel = Loop { outer, inner, tape: writer.tape };
+        while kernel.merge_inner() {}
+        Kernel::Loop(kernel)
     }
 
     pub(super) fn emit_product(&mut self, product: &Product, rows: Rows) -> Kernel {
@@ -272,6 +274,38 @@ impl Planner<'_> {
             outer: writer.outer.iter().map(single).collect(),
             inner: single(&writer.inner),
         }
+    }
+}
+
+impl Loop {
+    /// Runs through the last outer axis and the inner one as one, if the elements of every tensor go on from one to the other and no
+    /// instruction asks where it is; whether that was so.
+    fn merge_inner(&mut self) -> bool {
+        let (Some(&Dim::Static(outer)), Dim::Static(inner)) = (self.outer.last(), self.inner) else { return false };
+        let goes_on = |reg: &Reg, access: &Access| {
+            let (last, step) = (access.outer[self.outer.len() - 1], access.inner);
+            let expected = if matches!(reg, Reg::Scalar(_)) { 0 } else { step.step * inner };
+            !last.of_stream && !step.of_stream && last.step == expected
+        };
+        let fits = |instr: &Instr| match instr {
+            Instr::Load { into, from } => goes_on(into, from),
+            Instr::Store { from, to, fold: None } => goes_on(from, to),
+            Instr::Const { .. } | Instr::Map { .. } => true,
+            Instr::OuterIndex { axis, .. } => usize::from(*axis) + 1 < self.outer.len(),
+            _ => false,
+        };
+        if !self.tape.instrs.iter().all(fits) {
+            return false;
+        }
+        for instr in &mut self.tape.instrs {
+            match instr {
+                Instr::Load { from: access, .. } | Instr::Store { to: access, .. } => _ = access.outer.pop(),
+                _ => {}
+            }
+        }
+        self.outer.pop();
+        self.inner = Dim::Static(outer * inner);
+        true
     }
 }
 
