@@ -281,7 +281,9 @@ impl Loop {
     /// Runs through the last outer axis and the inner one as one, if the elements of every tensor go on from one to the other and no
     /// instruction asks where it is; whether that was so.
     fn merge_inner(&mut self) -> bool {
-        let (Some(&Dim::Static(outer)), Dim::Static(inner)) = (self.outer.last(), self.inner) else { return false };
+        let (Some(&Dim::Static(outer)), Dim::Static(inner)) = (self.outer.last(), self.inner) else {
+            return false;
+        };
         let goes_on = |reg: &Reg, access: &Access| {
             let (last, step) = (access.outer[self.outer.len() - 1], access.inner);
             let expected = if matches!(reg, Reg::Scalar(_)) { 0 } else { step.step * inner };
