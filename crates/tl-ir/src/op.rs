@@ -181,6 +181,17 @@ pub struct ScalarInfo {
     pub eval: fn(f64, f64, f64) -> f64,
 }
 
+impl Scalar {
+    /// Whether it is a vector instruction or two, so that computing it again costs less than keeping it in memory.
+    pub fn is_cheap(self) -> bool {
+        use Scalar::{Abs, Add, And, Eq, Le, Lt, Max, Min, Mul, Ne, Neg, Not, Or, Select, Step, Sub};
+        matches!(
+            self,
+            Add | Sub | Mul | Min | Max | Neg | Abs | Step | Lt | Le | Eq | Ne | Not | And | Or | Select
+        )
+    }
+}
+
 fn truth(b: bool) -> f64 {
     f64::from(u8::from(b))
 }

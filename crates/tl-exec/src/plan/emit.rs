@@ -80,6 +80,7 @@ impl Planner<'_> {
         }
         let outer = loop_dims(self.graph, &cluster.outer, rows);
         let inner = cluster.inner.map_or(Dim::Static(1), |a| loop_dims(self.graph, &[a], rows)[0]);
+        writer.tape.prune();
         writer.tape.compact(0);
         let mut kernel = Loop { outer, inner, tape: writer.tape };
         while kernel.merge_inner() {}
@@ -185,6 +186,7 @@ impl Planner<'_> {
                 self.emit_index(writer, node.axes[0])
             }
             Op::Relabel(_) if self.is_index_of(id, writer) => self.emit_index(writer, node.axes[0]),
+            Op::Map(_) if self.is_cheaper_anew(id) => self.emit_node(writer, id),
             _ => {
                 let view = self.buffer_view(id, writer.rows);
                 let into = writer.register(&node.axes);

@@ -37,6 +37,10 @@ impl Planner<'_> {
                 Body::Product(product) => self.emit_product(&product, proto.rows),
                 Body::Ready(kernel) => kernel,
             };
+            if matches!(&kernel, Kernel::Loop(made) if made.tape.instrs.is_empty()) {
+                // All of its readers computed it themselves.
+                continue;
+            }
             let step = Step { kernel, label, span: proto.span };
             if proto.rows == Rows::Setup {
                 self.plan.setup.push(step)

@@ -262,8 +262,8 @@ impl Planner<'_> {
             .all(|o| o.row_axes == first.row_axes && o.matrix_axes == first.matrix_axes);
         let operands = node.inputs.iter().all(|i| match self.graph.node(*i).op {
             Op::Const(_) => true,
-            Op::Iota => false,
             _ if self.home.get(i) == Some(&index) => true,
+            _ if self.is_immediate(*i) => false,
             _ => {
                 let view = self.strides(*i);
                 view.merged_stride(self.graph, &first.row_axes).is_some()

@@ -262,6 +262,33 @@ impl<'g> Planner<'g> {
         match node.op {
             Op::Const(_) => true,
             Op::Iota => self.graph.extent(node.axes[0]) != Extent::Rows,
+            _ => self.is_cheaper_anew(id),
+        }
+    }
+
+    /// Whether a value is a few instructions over indices, and so large that reading it would cost more: a guard such as `t <= p`.
+    fn is_cheaper_anew(&self, id: NodeId) -> bool {
+        /// Elements that stay in the first cache.
+        const SMALL: usize = 4096;
+        /// Instructions.
+        const FEW: usize = 4;
+        let size = self.graph.node(id).axes.iter().try_fold(1usize, |size, &axis| {
+            self.graph.extent(axis).known().map(|n| size.saturating_mul(n))
+        });
+        let mut left = FEW;
+        size.is_some_and(|n| n > SMALL) && self.is_of_indices(id, &mut left)
+    }
+
+    /// Whether a value needs nothing but indices, constants and at most `left` cheap instructions.
+    fn is_of_indices(&self, id: NodeId, left: &mut usize) -> bool {
+        let node = self.graph.node(id);
+        match node.op {
+            Op::Const(_) => true,
+            Op::Iota => self.graph.extent(node.axes[0]) != Extent::Rows,
+            Op::Map(scalar) if scalar.is_cheap() && *left > 0 => {
+                *left -= 1;
+                node.inputs.iter().all(|&input| self.is_of_indices(input, left))
+            }
             _ => false,
         }
     }

@@ -1,5 +1,7 @@
 //! Registers of tapes: every value is first given one of its own; then values share those that are free.
 
+use std::collections::HashSet;
+
 use crate::kernel::{Instr, Reg, Tape};
 
 impl Instr {
@@ -52,6 +54,20 @@ impl Instr {
 }
 
 impl Tape {
+    /// Leaves out what comes to no store.
+    pub(super) fn prune(&mut self) {
+        let mut needed: HashSet<Reg> = HashSet::new();
+        let mut kept = Vec::with_capacity(self.instrs.len());
+        for instr in std::mem::take(&mut self.instrs).into_iter().rev() {
+            if instr.writes().is_none_or(|reg| needed.contains(&reg)) {
+                needed.extend(instr.reads());
+                kept.push(instr);
+            }
+        }
+        kept.reverse();
+        self.instrs = kept;
+    }
+
     /// Shares registers among values that are not needed at the same time. The first `given` vectors hold values at the start. An
     /// instruction's result never shares a register with its arguments.
     pub(super) fn compact(&mut self, given: u16) {
