@@ -221,7 +221,7 @@ impl Graph {
         self.add(Op::Iota, vec![], Some(vec![axis]), span)
     }
 
-    /// A pointwise function. Constants are folded and `x · 1`, `x / 1`, `x + 0`, `x − 0` are `x`.
+    /// A pointwise function. Constants are folded; `x · 1`, `x / 1`, `x + 0`, `x − 0` are `x`; a truth joined to a known one is that or itself.
     pub fn map(&mut self, scalar: Scalar, inputs: &[NodeId], span: Span) -> NodeId {
         assert_eq!(
             inputs.len(),
@@ -240,8 +240,22 @@ impl Graph {
                 inputs[0]
             }
             (Scalar::Mul, [Some(1.0), _]) | (Scalar::Add, [Some(0.0), _]) => inputs[1],
+            (Scalar::And | Scalar::Or, [Some(known), _] | [_, Some(known)]) => {
+                let other = inputs[usize::from(constants[0].is_some())];
+                match (*known != 0.0) == (scalar == Scalar::Or) {
+                    true => self.constant(f64::from(scalar == Scalar::Or), span),
+                    false if self.is_truth(other) => other,
+                    false => self.add(Op::Map(scalar), inputs.to_vec(), None, span),
+                }
+            }
             _ => self.add(Op::Map(scalar), inputs.to_vec(), None, span),
         }
+    }
+
+    /// Whether a value is 0 or 1 by what it is.
+    fn is_truth(&self, id: NodeId) -> bool {
+        use Scalar::{And, Eq, Le, Lt, Ne, Not, Or, Step};
+        matches!(self.node(id).op, Op::Map(Lt | Le | Eq | Ne | Not | And | Or | Step))
     }
 
     /// The join of the inputs, summed over `sum`. Where nothing is summed, a chain of pointwise products.

@@ -272,9 +272,10 @@ impl<'g> Planner<'g> {
         const SMALL: usize = 4096;
         /// Instructions.
         const FEW: usize = 4;
-        let size = self.graph.node(id).axes.iter().try_fold(1usize, |size, &axis| {
-            self.graph.extent(axis).known().map(|n| size.saturating_mul(n))
-        });
+        let size =
+            self.graph.node(id).axes.iter().try_fold(1usize, |size, &axis| {
+                self.graph.extent(axis).known().map(|n| size.saturating_mul(n))
+            });
         let mut left = FEW;
         size.is_some_and(|n| n > SMALL) && self.is_of_indices(id, &mut left)
     }
