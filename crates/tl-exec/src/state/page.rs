@@ -43,11 +43,11 @@ impl PageLayout {
         self.rows * self.row_bytes()
     }
 
-    /// A page of zeros.
+    /// A page with room for its rows, none of them written.
     pub fn page(&self) -> Arc<Page> {
         let values = match self.dtype {
-            DType::F32 => Values::Plain(vec![0.0; self.rows * self.width].into()),
-            _ => Values::Packed(vec![0; self.bytes()].into()),
+            DType::F32 => Values::Plain(Vec::with_capacity(self.rows * self.width)),
+            _ => Values::Packed(Vec::with_capacity(self.bytes())),
         };
         self.meter.0.fetch_add(self.bytes(), Ordering::Relaxed);
         Arc::new(Page { values, bytes: self.bytes(), meter: self.meter.clone() })
@@ -62,10 +62,11 @@ pub(super) struct Page {
     meter: Meter,
 }
 
+/// The rows that were written, one after the other.
 #[derive(Debug)]
 enum Values {
-    Plain(Box<[f32]>),
-    Packed(Box<[u8]>),
+    Plain(Vec<f32>),
+    Packed(Vec<u8>),
 }
 
 impl Drop for Page {
@@ -91,13 +92,17 @@ impl Page {
         }
     }
 
-    /// Writes row `at`.
+    /// Writes row `at`, which is behind the last or takes the place of it and all after it. There is room.
     pub fn write(&mut self, layout: &PageLayout, at: usize, row: &[f32]) {
         match &mut self.values {
-            Values::Plain(values) => values[at * layout.width..][..layout.width].copy_from_slice(row),
+            Values::Plain(values) => {
+                values.truncate(at * layout.width);
+                values.extend_from_slice(row);
+            }
             Values::Packed(bytes) => {
-                let to = &mut bytes[at * layout.row_bytes()..][..layout.row_bytes()];
-                layout.dtype.encode(row, to).expect("pages are of types that can be written");
+                let from = at * layout.row_bytes();
+                bytes.resize(from + layout.row_bytes(), 0);
+                layout.dtype.encode(row, &mut bytes[from..]).expect("pages are of types that can be written");
             }
         }
     }
@@ -112,12 +117,17 @@ impl Page {
         }
     }
 
-    /// Makes the values those of another page of the same store.
-    pub fn copy_from(&mut self, other: &Page) {
-        match (&mut self.values, &other.values) {
-            (Values::Plain(to), Values::Plain(from)) => to.copy_from_slice(from),
-            (Values::Packed(to), Values::Packed(from)) => to.copy_from_slice(from),
-            _ => unreachable!("the pages of a store have one element type"),
+    /// Makes the rows the first `rows` of another page of the same store.
+    pub fn copy_from(&mut self, layout: &PageLayout, other: &Page, rows: usize) {
+        match &mut self.values {
+            Values::Plain(values) => {
+                values.clear();
+                values.extend_from_slice(other.plain(layout, 0, rows));
+            }
+            Values::Packed(bytes) => {
+                bytes.clear();
+                bytes.extend_from_slice(other.packed(layout, 0, rows));
+            }
         }
     }
 
@@ -127,15 +137,17 @@ impl Page {
         out.extend_from_slice(self.packed(layout, 0, rows));
     }
 
-    /// Takes the first rows from bytes as [`Page::append_bytes`] writes them.
+    /// Makes the rows those of bytes as [`Page::append_bytes`] writes them.
     pub fn take_bytes(&mut self, bytes: &[u8]) {
         match &mut self.values {
             Values::Plain(values) => {
-                for (value, bytes) in values.iter_mut().zip(bytes.as_chunks::<4>().0) {
-                    *value = f32::from_le_bytes(*bytes);
-                }
+                values.clear();
+                values.extend(bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)));
             }
-            Values::Packed(to) => to[..bytes.len()].copy_from_slice(bytes),
+            Values::Packed(own) => {
+                own.clear();
+                own.extend_from_slice(bytes);
+            }
         }
     }
 }

@@ -115,7 +115,8 @@ impl Store {
             } else if self.last_is_shared() {
                 let mut own = self.take_page();
                 let last = self.pages.back_mut().expect("a page was pushed for its first row");
-                Arc::get_mut(&mut own).expect("a page that was taken is not shared").copy_from(last);
+                let page = Arc::get_mut(&mut own).expect("a page that was taken is not shared");
+                page.copy_from(&self.layout, last, at);
                 *last = own;
             }
             let last = self.pages.back_mut().expect("a page was pushed for its first row");
