@@ -15,7 +15,7 @@ use tl_exec::plan::{Planned, plan};
 use tl_exec::run::{Backend, Executable, RunError, Sequence, Wanted};
 use tl_exec::scalar::ScalarBackend;
 use tl_exec::state::State;
-use tl_ir::{Extent, Graph, Scalar};
+use tl_ir::{Extent, Graph, Reduction, Scalar};
 use tl_tensor::DType;
 
 fn prepared(planned: &Planned) -> Box<dyn Executable> {
@@ -202,6 +202,59 @@ fn a_graph_without_a_stream_is_one_step() {
             assert!(found.iter().zip(expected).all(|(f, e)| (f - e).abs() <= 1e-6 * e.abs().max(1.0)));
         }
     }
+}
+
+#[test]
+fn long_reductions_go_on_from_piece_to_piece() {
+    // More than two pieces, the last one short.
+    const N: usize = 40_003;
+    let mut graph = Graph::new();
+    let (i, j) = (graph.axis("i", Extent::Static(2)), graph.axis("j", Extent::Static(N)));
+    let a = graph.input(0, vec![i, j], S);
+    let iota = graph.iota(j, S);
+    let product = graph.map(Scalar::Mul, &[a, iota], S);
+    let scale = graph.constant(0.5, S);
+    for kind in [Reduction::Sum, Reduction::Max, Reduction::Min] {
+        let reduced = graph.reduce(kind, product, &[j], S);
+        let scaled = graph.map(Scalar::Mul, &[reduced, scale], S);
+        graph.output(format!("{kind:?}").as_str(), scaled, vec![i]);
+    }
+    let planned = plan(&graph).unwrap();
+    let values: Vec<f32> = (0..2 * N).map(|v| (v % 17) as f32 / 16.0 - 0.25).collect();
+    let product = |i: usize, j: usize| f64::from(values[i * N + j]) * j as f64;
+    let rows = |of: &dyn Fn(&mut dyn Iterator<Item = f64>) -> f64| -> Vec<f64> {
+        (0..2).map(|i| of(&mut (0..N).map(|j| product(i, j))) * 0.5).collect()
+    };
+    let expected = [
+        rows(&|all| all.sum()),
+        rows(&|all| all.fold(f64::NEG_INFINITY, f64::max)),
+        rows(&|all| all.fold(f64::INFINITY, f64::min)),
+    ];
+    for isa in Isa::available() {
+        let mut executable = CpuBackend::new(Some(2), Some(isa)).prepare(Arc::clone(&planned.plan)).unwrap();
+        executable.run(&mut [], &[&values]).unwrap();
+        for (n, expected) in expected.iter().enumerate() {
+            for (&found, expected) in executable.output(n).iter().zip(expected) {
+                assert!((f64::from(found) - expected).abs() <= 1e-6 * expected.abs(), "{found} {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_long_sum_keeps_its_small_terms() {
+    // Ten million terms of which most are below what the sum so far can be told apart from in 32 bits.
+    let mut graph = Graph::new();
+    let i = graph.axis("i", Extent::Static(10_000_000));
+    let (iota, scale) = (graph.iota(i, S), graph.constant(-1e-6, S));
+    let scaled = graph.map(Scalar::Mul, &[iota, scale], S);
+    let term = graph.map(Scalar::Exp, &[scaled], S);
+    let sum = graph.reduce(Reduction::Sum, term, &[i], S);
+    graph.output("sum", sum, vec![]);
+    let mut executable = prepared(&plan(&graph).unwrap());
+    executable.run(&mut [], &[]).unwrap();
+    let expected = (1.0 - (-10f64).exp()) / (1.0 - (-1e-6f64).exp());
+    assert!((f64::from(executable.output(0)[0]) / expected - 1.0).abs() < 1e-6, "{:?}", executable.output(0));
 }
 
 /// A plan of one loop over `outer` positions that copies `inputs[0]` to a buffer of `size` elements, neighbours `step` apart.

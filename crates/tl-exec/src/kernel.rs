@@ -18,6 +18,7 @@
 //!
 //! Invariants: a buffer is written by one kernel, or in parts by several; a kernel never reads what it writes; the value of a row depends neither on how many rows the step has nor on which thread computes it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tl_ir::{Reduction, Scalar, Span};
@@ -370,6 +371,17 @@ pub struct Fold {
 }
 
 impl Tape {
+    /// About how many vector instructions a run over so many vectors takes, what it costs to begin each instruction included.
+    pub fn cost(&self, vectors: usize) -> usize {
+        const BEGIN: usize = 4;
+        let each = |instr: &Instr| match instr {
+            Instr::Map { scalar, .. } => scalar.info().cost,
+            Instr::Softmax { .. } => Scalar::Exp.info().cost,
+            _ => 1,
+        };
+        self.instrs.iter().map(|instr| BEGIN + vectors * each(instr)).sum()
+    }
+
     /// The outer axis along which it folds.
     pub fn fold(&self) -> Option<usize> {
         self.instrs.iter().find_map(|i| match i {
@@ -506,11 +518,21 @@ pub struct Scatter {
 }
 
 impl Scatter {
-    /// Computes the rows `first..` of the result, as many as `out` holds: the definition of the kernel, and as fast as memory allows.
-    pub fn rows(&self, first: usize, value: &[f32], positions: &[f32], out: &mut [f32]) {
-        out.fill(self.kind.identity() as f32);
+    /// Brings the elements `elements` to rows `first..` of the result, as many as `out` holds, which the first element begins: the definition of
+    /// the kernel, and as fast as memory allows.
+    pub fn rows(
+        &self,
+        first: usize,
+        elements: Range<usize>,
+        value: &[f32],
+        positions: &[f32],
+        out: &mut [f32],
+    ) {
+        if elements.start == 0 {
+            out.fill(self.kind.identity() as f32);
+        }
         let last = first + out.len() / self.width.max(1);
-        for (i, &position) in positions.iter().enumerate() {
+        for (i, &position) in elements.clone().zip(&positions[elements]) {
             let inside = position >= 0.0 && (first..last).contains(&(position as usize));
             if !inside {
                 continue;

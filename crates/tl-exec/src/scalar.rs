@@ -317,7 +317,7 @@ impl Scalar {
         let mut out = std::mem::take(&mut self.buffers[scatter.out.index()]);
         let (value, positions) =
             (&self.buffers[scatter.value.index()], &self.buffers[scatter.positions.index()]);
-        scatter.rows(0, value, &positions[..scatter.count], &mut out[..scatter.size * scatter.width]);
+        scatter.rows(0, 0..scatter.count, value, positions, &mut out[..scatter.size * scatter.width]);
         self.buffers[scatter.out.index()] = out;
     }
 

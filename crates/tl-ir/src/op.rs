@@ -150,7 +150,7 @@ impl Reduction {
 }
 
 macro_rules! scalars {
-    ($($variant:ident $name:literal $arity:literal $zero:literal $doc:literal $eval:expr;)*) => {
+    ($($variant:ident $name:literal $arity:literal $zero:literal $cost:literal $doc:literal $eval:expr;)*) => {
         /// A function of one to three numbers, mapped over tensors. Booleans are 0 and 1.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         pub enum Scalar { $(#[doc = $doc] $variant,)* }
@@ -158,7 +158,7 @@ macro_rules! scalars {
         impl Scalar {
             /// One row a function.
             pub const TABLE: &'static [ScalarInfo] = &[$(ScalarInfo {
-                scalar: Scalar::$variant, name: $name, arity: $arity, keeps_zero: $zero, doc: $doc, eval: $eval,
+                scalar: Scalar::$variant, name: $name, arity: $arity, keeps_zero: $zero, cost: $cost, doc: $doc, eval: $eval,
             },)*];
         }
     };
@@ -175,21 +175,12 @@ pub struct ScalarInfo {
     pub arity: usize,
     /// Whether it is 0 when all its arguments are (so that it keeps what lies outside of a guard at 0).
     pub keeps_zero: bool,
+    /// About how many vector instructions it takes; much more where it is computed one number after the other.
+    pub cost: usize,
     /// What it computes.
     pub doc: &'static str,
     /// Its value; the unused arguments are ignored.
     pub eval: fn(f64, f64, f64) -> f64,
-}
-
-impl Scalar {
-    /// Whether it is a vector instruction or two, so that computing it again costs less than keeping it in memory.
-    pub fn is_cheap(self) -> bool {
-        use Scalar::{Abs, Add, And, Eq, Le, Lt, Max, Min, Mul, Ne, Neg, Not, Or, Select, Step, Sub};
-        matches!(
-            self,
-            Add | Sub | Mul | Min | Max | Neg | Abs | Step | Lt | Le | Eq | Ne | Not | And | Or | Select
-        )
-    }
 }
 
 fn truth(b: bool) -> f64 {
@@ -197,38 +188,38 @@ fn truth(b: bool) -> f64 {
 }
 
 scalars! {
-    Add "+" 2 true "`a + b`" |a, b, _| a + b;
-    Sub "-" 2 true "`a − b`" |a, b, _| a - b;
-    Mul "*" 2 true "`a · b`" |a, b, _| a * b;
-    Div "/" 2 false "`a / b`" |a, b, _| a / b;
-    Pow "^" 2 false "`a` to the power `b`" |a, b, _| a.powf(b);
-    Mod "%" 2 false "the remainder of `a / b`, of the sign of `b`" |a, b, _| a - b * (a / b).floor();
-    FloorDiv "floor_div" 2 false "the largest integer that is at most `a / b`" |a, b, _| (a / b).floor();
-    Min "min" 2 true "the smaller of `a` and `b`" |a, b, _| a.min(b);
-    Max "max" 2 true "the larger of `a` and `b`" |a, b, _| a.max(b);
-    Neg "neg" 1 true "`−a`" |a, _, _| -a;
-    Abs "abs" 1 true "the absolute value" |a, _, _| a.abs();
-    Sign "sign" 1 true "−1, 0 or 1" |a, _, _| if a == 0.0 { 0.0 } else { a.signum() };
-    Exp "exp" 1 false "`e` to the power `a`" |a, _, _| a.exp();
-    Log "log" 1 false "the natural logarithm" |a, _, _| a.ln();
-    Sqrt "sqrt" 1 true "the square root" |a, _, _| a.sqrt();
-    Sin "sin" 1 true "the sine of an angle in radians" |a, _, _| a.sin();
-    Cos "cos" 1 false "the cosine of an angle in radians" |a, _, _| a.cos();
-    Tanh "tanh" 1 true "the hyperbolic tangent" |a, _, _| a.tanh();
-    Sigmoid "sigmoid" 1 false "`1 / (1 + e^−a)`" |a, _, _| 1.0 / (1.0 + (-a).exp());
-    Erf "erf" 1 true "the error function" |a, _, _| erf(a);
-    Floor "floor" 1 true "the largest integer that is at most `a`" |a, _, _| a.floor();
-    Ceil "ceil" 1 true "the smallest integer that is at least `a`" |a, _, _| a.ceil();
-    Round "round" 1 true "the nearest integer, halves to even" |a, _, _| a.round_ties_even();
-    Step "step" 1 true "1 where `a > 0`, else 0" |a, _, _| truth(a > 0.0);
-    Lt "<" 2 true "whether `a < b`" |a, b, _| truth(a < b);
-    Le "<=" 2 false "whether `a ≤ b`" |a, b, _| truth(a <= b);
-    Eq "==" 2 false "whether `a = b`" |a, b, _| truth(a == b);
-    Ne "!=" 2 true "whether `a ≠ b`" |a, b, _| truth(a != b);
-    And "and" 2 true "whether both are true" |a, b, _| truth(a != 0.0 && b != 0.0);
-    Or "or" 2 true "whether one is true" |a, b, _| truth(a != 0.0 || b != 0.0);
-    Not "not" 1 false "whether it is false" |a, _, _| truth(a == 0.0);
-    Select "select" 3 true "`b` where `a` is true, else `c`" |a, b, c| if a != 0.0 { b } else { c };
+    Add "+" 2 true 1 "`a + b`" |a, b, _| a + b;
+    Sub "-" 2 true 1 "`a − b`" |a, b, _| a - b;
+    Mul "*" 2 true 1 "`a · b`" |a, b, _| a * b;
+    Div "/" 2 false 4 "`a / b`" |a, b, _| a / b;
+    Pow "^" 2 false 32 "`a` to the power `b`" |a, b, _| a.powf(b);
+    Mod "%" 2 false 128 "the remainder of `a / b`, of the sign of `b`" |a, b, _| a - b * (a / b).floor();
+    FloorDiv "floor_div" 2 false 128 "the largest integer that is at most `a / b`" |a, b, _| (a / b).floor();
+    Min "min" 2 true 1 "the smaller of `a` and `b`" |a, b, _| a.min(b);
+    Max "max" 2 true 1 "the larger of `a` and `b`" |a, b, _| a.max(b);
+    Neg "neg" 1 true 1 "`−a`" |a, _, _| -a;
+    Abs "abs" 1 true 1 "the absolute value" |a, _, _| a.abs();
+    Sign "sign" 1 true 4 "−1, 0 or 1" |a, _, _| if a == 0.0 { 0.0 } else { a.signum() };
+    Exp "exp" 1 false 32 "`e` to the power `a`" |a, _, _| a.exp();
+    Log "log" 1 false 32 "the natural logarithm" |a, _, _| a.ln();
+    Sqrt "sqrt" 1 true 4 "the square root" |a, _, _| a.sqrt();
+    Sin "sin" 1 true 32 "the sine of an angle in radians" |a, _, _| a.sin();
+    Cos "cos" 1 false 32 "the cosine of an angle in radians" |a, _, _| a.cos();
+    Tanh "tanh" 1 true 32 "the hyperbolic tangent" |a, _, _| a.tanh();
+    Sigmoid "sigmoid" 1 false 32 "`1 / (1 + e^−a)`" |a, _, _| 1.0 / (1.0 + (-a).exp());
+    Erf "erf" 1 true 32 "the error function" |a, _, _| erf(a);
+    Floor "floor" 1 true 4 "the largest integer that is at most `a`" |a, _, _| a.floor();
+    Ceil "ceil" 1 true 4 "the smallest integer that is at least `a`" |a, _, _| a.ceil();
+    Round "round" 1 true 4 "the nearest integer, halves to even" |a, _, _| a.round_ties_even();
+    Step "step" 1 true 1 "1 where `a > 0`, else 0" |a, _, _| truth(a > 0.0);
+    Lt "<" 2 true 1 "whether `a < b`" |a, b, _| truth(a < b);
+    Le "<=" 2 false 1 "whether `a ≤ b`" |a, b, _| truth(a <= b);
+    Eq "==" 2 false 1 "whether `a = b`" |a, b, _| truth(a == b);
+    Ne "!=" 2 true 1 "whether `a ≠ b`" |a, b, _| truth(a != b);
+    And "and" 2 true 1 "whether both are true" |a, b, _| truth(a != 0.0 && b != 0.0);
+    Or "or" 2 true 1 "whether one is true" |a, b, _| truth(a != 0.0 || b != 0.0);
+    Not "not" 1 false 1 "whether it is false" |a, _, _| truth(a == 0.0);
+    Select "select" 3 true 1 "`b` where `a` is true, else `c`" |a, b, c| if a != 0.0 { b } else { c };
 }
 
 impl Scalar {

@@ -49,6 +49,8 @@ fn read_or_zero(store: &Store, t: Option<usize>, to: &mut [f32]) {
 const PARALLEL_SCATTER: usize = 1 << 14;
 /// How many parts it then has.
 const SCATTER_PARTS: usize = 8;
+/// Values that are brought to their places before anybody asks whether to stop.
+const SCATTER_TURN: usize = 1 << 20;
 
 impl Machine {
     pub(super) fn copy(
@@ -86,7 +88,16 @@ impl Machine {
                         let first = part * each;
                         let rows = each.min(scatter.size - first);
                         let (at, len) = (first * scatter.width, rows * scatter.width);
-                        scatter.rows(first, value, positions, values_mut(buffers, scatter.out, at, len));
+                        let out = values_mut(buffers, scatter.out, at, len);
+                        let turn = (SCATTER_TURN / scatter.width.max(1)).max(1);
+                        // The first turn is taken even where there is nothing to bring: it begins the result.
+                        for from in (0..scatter.count.max(1)).step_by(turn) {
+                            if self.is_interrupted() {
+                                break;
+                            }
+                            let elements = from..scatter.count.min(from + turn);
+                            scatter.rows(first, elements, value, positions, out);
+                        }
                     });
                 }
                 Move::Decode { matrix, len, out } => {

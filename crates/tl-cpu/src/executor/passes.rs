@@ -8,7 +8,7 @@ use tl_exec::kernel::Einsum;
 
 use super::Machine;
 use super::check::{is_disjoint, reads_own_stores};
-use super::task::Pass;
+use super::task::{Pass, Pieces};
 use crate::kernels::dense::{Dense, RunDense};
 use crate::kernels::einsum::{self, RunEinsum};
 use crate::kernels::tape::{Buffers, MAX_AXES, RunLoop, Window};
@@ -16,14 +16,27 @@ use crate::simd::LANES;
 
 /// Elements of a piece of the inner axis: a few registers of it fit the first cache.
 const PIECE: usize = 512;
+/// Elements of a piece of a long reduction: the registers fit the second cache.
+const LONG_PIECE: usize = 1 << 14;
+
+impl Pass {
+    /// Elements of a piece of the inner axis.
+    fn piece(&self, inner: usize) -> usize {
+        let most = match self.pieces {
+            Pieces::Apart => PIECE,
+            Pieces::InTurn => LONG_PIECE,
+            Pieces::Whole => usize::MAX,
+        };
+        inner.min(most).max(1)
+    }
+}
 
 /// Makes room for a loop's registers.
 pub(super) fn make_room(machine: &mut Machine, pass: &Pass, window: &Window) {
     let tape = &pass.kernel.tape;
     let inner = window.range(pass.kernel.inner).len();
-    let len = if pass.pointwise { inner.min(PIECE) } else { inner };
     for worker in machine.workers.each() {
-        worker.registers.reserve(usize::from(tape.vectors), usize::from(tape.scalars), len.max(1));
+        worker.registers.reserve(tape, pass.piece(inner));
     }
 }
 
@@ -45,13 +58,14 @@ impl Machine {
         let fold = kernel.tape.fold().map(|axis| outer[axis].clone());
         let axes = axes - usize::from(fold.is_some());
         let inner = window.range(kernel.inner).len();
-        let piece = if pass.pointwise { PIECE } else { inner.max(1) };
-        let places = outer[..axes].iter().map(Range::len).product::<usize>() * inner.div_ceil(piece).max(1);
+        let (piece, goes_on) = (pass.piece(inner), pass.pieces == Pieces::InTurn);
+        let pieces = if goes_on { 1 } else { inner.div_ceil(piece).max(1) };
+        let places = outer[..axes].iter().map(Range::len).product::<usize>() * pieces;
         if places == 0 {
             return;
         }
         let turns = fold.as_ref().map_or(1, Range::len);
-        let cost = places * turns * (inner.min(piece) / LANES + 4) * kernel.tape.instrs.len();
+        let cost = places * turns * kernel.tape.cost((inner / pieces).div_ceil(LANES));
         let mut parts = self.parts(places, cost);
         if parts > 1 && !is_shared(pass, &outer[..axes], inner, window) {
             parts = 1;
@@ -69,6 +83,8 @@ impl Machine {
                     base: &base,
                     inner,
                     piece,
+                    goes_on,
+                    stop: self.interrupt.as_deref(),
                     places: range,
                     window,
                 });
@@ -104,5 +120,6 @@ impl Machine {
 /// Whether threads may share the places of a loop: each stores to elements of its own, and none reads what another stores.
 fn is_shared(pass: &Pass, outer: &[Range<usize>], inner: usize, window: &Window) -> bool {
     let tape = &pass.kernel.tape;
-    is_disjoint(tape, outer, inner, pass.pointwise && inner > PIECE, window) && !reads_own_stores(tape)
+    is_disjoint(tape, outer, inner, pass.pieces == Pieces::Apart && inner > PIECE, window)
+        && !reads_own_stores(tape)
 }

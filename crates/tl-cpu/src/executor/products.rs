@@ -38,7 +38,7 @@ pub(super) fn make_room(machine: &mut Machine, product: &Product, plan: &Plan, w
         }
         if let Some(Epilogue { tape }) = &product.epilogue {
             worker.products.grow(product.operands.len() * columns);
-            worker.registers.reserve(usize::from(tape.vectors), usize::from(tape.scalars), MAX_COLUMNS);
+            worker.registers.reserve(tape, MAX_COLUMNS);
         }
     }
 }
@@ -283,6 +283,7 @@ impl Job<'_> {
                     from: columns.start,
                     len: columns.len(),
                     number: 0,
+                    goes_on: false,
                     window: self.window,
                 };
                 let (tape, registers) = (&epilogue.tape, &mut worker.registers);

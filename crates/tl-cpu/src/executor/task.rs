@@ -86,8 +86,19 @@ unsafe impl Sync for Place {}
 /// A loop and what is known of its tape.
 pub(super) struct Pass {
     pub kernel: Loop,
-    /// Whether the inner axis may be cut.
-    pub pointwise: bool,
+    /// How the inner axis may be cut.
+    pub pieces: Pieces,
+}
+
+/// How the inner axis of a loop may be cut.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pieces {
+    /// Into places of their own.
+    Apart,
+    /// Into pieces that follow each other.
+    InTurn,
+    /// Not at all.
+    Whole,
 }
 
 /// Rows that are copied.
@@ -146,7 +157,12 @@ impl Compiler<'_> {
             Kernel::Loop(kernel) => {
                 assert!(kernel.outer.len() <= MAX_AXES, "a loop has at most {MAX_AXES} outer axes");
                 let cuts = |i: &Instr| !matches!(i, Instr::Reduce { .. } | Instr::Softmax { .. });
-                Task::Pass(Pass { pointwise: kernel.tape.instrs.iter().all(cuts), kernel: kernel.clone() })
+                let pieces = match kernel.tape.instrs.iter().all(cuts) {
+                    true => Pieces::Apart,
+                    false if kernel.tape.goes_on() => Pieces::InTurn,
+                    false => Pieces::Whole,
+                };
+                Task::Pass(Pass { pieces, kernel: kernel.clone() })
             }
             Kernel::Attention(attention) => Task::Attention(attention.clone()),
             Kernel::Einsum(einsum) => {

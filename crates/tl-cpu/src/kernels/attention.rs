@@ -80,7 +80,7 @@ impl Memory {
         self.rows.grow(BLOCK * widest);
         self.parts.reserve(queries);
         if let Some(map) = &attention.map {
-            self.registers.reserve(usize::from(map.tape.vectors), usize::from(map.tape.scalars), CHUNK);
+            self.registers.reserve(&map.tape, CHUNK);
         }
     }
 }
@@ -269,6 +269,7 @@ impl Attend<'_> {
                     from: 0,
                     len: part.len(),
                     number: part.start,
+                    goes_on: false,
                     window: self.window,
                 };
                 let registers = &mut self.memory.registers;

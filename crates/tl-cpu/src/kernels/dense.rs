@@ -33,8 +33,8 @@ const DEPTH: usize = 256;
 const COLUMNS: usize = 512;
 /// Rows of a part at least, if there are so many: packing the columns is then a small part of the work.
 const LEAST_ROWS: usize = 96;
-/// Multiply-adds of a part at most, about: some hundredths of a second.
-const LARGEST_PART: usize = 1 << 30;
+/// Multiply-adds of a part at most, about: some thousandths of a second.
+const LARGEST_PART: usize = 1 << 28;
 /// The highest tile, and the widest in vectors.
 const TILE_ROWS: usize = 12;
 const TILE_VECTORS: usize = 2;

@@ -27,12 +27,28 @@ pub(super) unsafe fn lanes<S: Simd>(s: S, arg: Arg, i: usize, len: usize) -> S::
     }
 }
 
-/// The sum of `len` elements: four chains of sixteen lanes, which take vectors in turn. Zeros at the end change nothing.
+/// Elements that are summed in `f32`: more, and what is added would drown in what was.
+const RUN: usize = 1 << 14;
+
+/// The sum of `len` elements, of runs of [`RUN`] in `f32` and of those in `f64`. Zeros at the end change nothing.
 ///
 /// # Safety
 /// The argument has `len` elements.
 #[inline(always)]
 pub(super) unsafe fn sum<S: Simd>(s: S, x: *const f32, len: usize) -> f32 {
+    // SAFETY: The caller vouches for the elements.
+    unsafe {
+        let mut total = f64::from(sum_of_run(s, x, len.min(RUN)));
+        for from in (RUN..len).step_by(RUN) {
+            total += f64::from(sum_of_run(s, x.add(from), RUN.min(len - from)));
+        }
+        total as f32
+    }
+}
+
+/// The sum of `len` elements: four chains of sixteen lanes, which take vectors in turn.
+#[inline(always)]
+unsafe fn sum_of_run<S: Simd>(s: S, x: *const f32, len: usize) -> f32 {
     let arg = Arg { data: x, mask: usize::MAX };
     let mut acc = [s.splat(0.0); 4];
     // SAFETY: The caller vouches for the elements.
@@ -88,6 +104,18 @@ pub(super) unsafe fn reduce<S: Simd>(s: S, kind: Reduction, x: Arg, len: usize) 
             Reduction::Argmax => position(len, at, |v, best| v > best),
             Reduction::Argmin => position(len, at, |v, best| v < best),
         }
+    }
+}
+
+/// What a reduction of a piece and the one of the pieces before it are together.
+#[inline(always)]
+pub(super) fn join(kind: Reduction, before: f64, piece: f64) -> f64 {
+    match kind {
+        Reduction::Sum => before + piece,
+        Reduction::Prod => before * piece,
+        Reduction::Max => before.max(piece),
+        Reduction::Min => before.min(piece),
+        Reduction::Argmax | Reduction::Argmin => unreachable!("positions are not found piece by piece"),
     }
 }
 

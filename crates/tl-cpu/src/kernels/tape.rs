@@ -10,12 +10,13 @@
 #![expect(unsafe_code, reason = "buffers are addressed through pointers, as the plan says")]
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tl_exec::kernel::{Access, Dim, Instr, Position, Reg, Stride, Tape};
 use tl_ir::{Reduction, Scalar};
 
 use super::math;
-use super::reduce::{Arg, lanes, reduce, softmax};
+use super::reduce::{Arg, join, lanes, reduce, softmax};
 use crate::aligned::Aligned;
 use crate::simd::{LANES, Simd, SimdFn};
 
@@ -54,6 +55,8 @@ pub(crate) struct Place<'a> {
     pub len: usize,
     /// What is added to the inner position to give its number.
     pub number: usize,
+    /// Whether reductions go on from the piece before.
+    pub goes_on: bool,
     pub window: &'a Window,
 }
 
@@ -67,6 +70,8 @@ pub(crate) struct Registers {
     scalars: Aligned<f32>,
     /// Where each vector register's values stand now.
     pointers: Vec<*const f32>,
+    /// What each reduction of the tape gave so far.
+    reduced: Vec<f64>,
 }
 
 // SAFETY: The pointers are only followed while a tape runs, and set anew by each.
@@ -95,6 +100,10 @@ pub(crate) struct RunLoop<'a> {
     pub inner: usize,
     /// Elements of a piece of the inner axis.
     pub piece: usize,
+    /// Whether the pieces of a place follow each other, and reductions go on; else each is a place of its own.
+    pub goes_on: bool,
+    /// Set by whoever wants no more pieces.
+    pub stop: Option<&'a AtomicBool>,
     pub places: Range<usize>,
     pub window: &'a Window,
 }
@@ -138,8 +147,12 @@ fn stride_of(len: usize) -> usize {
 }
 
 impl Registers {
-    /// Makes room for a tape of so many registers over pieces of `len` elements.
-    pub fn reserve(&mut self, vectors: usize, scalars: usize, len: usize) {
+    /// Makes room for a tape over pieces of `len` elements.
+    pub fn reserve(&mut self, tape: &Tape, len: usize) {
+        let (vectors, scalars) = (usize::from(tape.vectors), usize::from(tape.scalars));
+        if self.reduced.len() < tape.instrs.len() {
+            self.reduced.resize(tape.instrs.len(), 0.0);
+        }
         if self.pointers.len() < vectors {
             self.pointers.resize(vectors, std::ptr::null());
         }
@@ -194,7 +207,7 @@ impl SimdFn for RunTape<'_> {
     fn call<S: Simd>(self, s: S) {
         let RunTape { tape, buffers, registers, place } = self;
         registers.set_out(usize::from(tape.vectors), place.len);
-        for instr in &tape.instrs {
+        for (number, instr) in tape.instrs.iter().enumerate() {
             // SAFETY: The plan's accesses stay inside of their buffers (`check` in the executor), registers have room for the piece,
             // and no kernel reads what it writes.
             unsafe {
@@ -219,7 +232,13 @@ impl SimdFn for RunTape<'_> {
                         }
                     }
                     Instr::Reduce { kind, into, from } => {
-                        let value = reduce(s, *kind, registers.arg(*from), place.len);
+                        let mut value = reduce(s, *kind, registers.arg(*from), place.len);
+                        if place.goes_on {
+                            let so_far = &mut registers.reduced[number];
+                            let piece = f64::from(value);
+                            *so_far = if place.from == 0 { piece } else { join(*kind, *so_far, piece) };
+                            value = *so_far as f32;
+                        }
                         fill(s, *into, value, place.len, registers);
                     }
                     Instr::Softmax { into, from } => {
@@ -278,7 +297,7 @@ impl SimdFn for RunLoop<'_> {
 
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
-        let pieces = self.inner.div_ceil(self.piece).max(1);
+        let pieces = if self.goes_on { 1 } else { self.inner.div_ceil(self.piece).max(1) };
         let mut at = [0; MAX_AXES];
         let axes = self.outer.len();
         let mut rest = self.places.start / pieces;
@@ -288,14 +307,23 @@ impl SimdFn for RunLoop<'_> {
         }
         let mut piece = self.places.start % pieces;
         for _ in self.places {
-            let from = piece * self.piece;
-            let len = self.piece.min(self.inner - from);
+            let first = piece * self.piece;
+            let end = if self.goes_on { self.inner } else { self.inner.min(first + self.piece) };
             for folded in self.fold.clone().unwrap_or(0..1) {
                 at[axes] = folded;
                 let at = &at[..axes + usize::from(self.fold.is_some())];
-                let place = Place { at, base: self.base, from, len, number: 0, window: self.window };
-                let (tape, buffers) = (self.tape, self.buffers);
-                s.vectorize(RunTape { tape, buffers, registers: &mut *self.registers, place });
+                let mut from = first;
+                loop {
+                    let len = self.piece.min(end - from);
+                    let (base, goes_on, window) = (self.base, self.goes_on, self.window);
+                    let place = Place { at, base, from, len, number: 0, goes_on, window };
+                    let (tape, buffers) = (self.tape, self.buffers);
+                    s.vectorize(RunTape { tape, buffers, registers: &mut *self.registers, place });
+                    from += len;
+                    if from >= end || self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+                        break;
+                    }
+                }
             }
             piece += 1;
             if piece < pieces {
@@ -379,8 +407,10 @@ unsafe fn store<S: Simd>(
                     *data.add(i * step) = *values.add(i);
                 }
             }
-            // Stored once, by the first piece.
-            Reg::Scalar(_) if place.from == 0 => *data = *values,
+            // Stored once, by the first piece; or by each, where the last knows all.
+            Reg::Scalar(_) if place.from == 0 || place.goes_on => {
+                *data.wrapping_sub(place.from * step) = *values
+            }
             Reg::Scalar(_) => {}
         }
     }

@@ -286,7 +286,7 @@ impl<'g> Planner<'g> {
         match node.op {
             Op::Const(_) => true,
             Op::Iota => self.graph.extent(node.axes[0]) != Extent::Rows,
-            Op::Map(scalar) if scalar.is_cheap() && *left > 0 => {
+            Op::Map(scalar) if scalar.info().cost == 1 && *left > 0 => {
                 *left -= 1;
                 node.inputs.iter().all(|&input| self.is_of_indices(input, left))
             }

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use tl_ir::Reduction;
+
 use crate::kernel::{Instr, Reg, Tape};
 
 impl Instr {
@@ -54,6 +56,29 @@ impl Instr {
 }
 
 impl Tape {
+    /// Whether its reductions can go on from one piece of the inner axis to the next: nothing along the axis waits for what they give.
+    pub fn goes_on(&self) -> bool {
+        let mut after: HashSet<Reg> = HashSet::new();
+        self.instrs.iter().all(|instr| {
+            let waits = instr.reads().any(|reg| after.contains(&reg));
+            let is_reduced = matches!(instr, Instr::Reduce { .. });
+            if let Some(into) = instr.writes() {
+                if is_reduced || waits {
+                    after.insert(into)
+                } else {
+                    after.remove(&into)
+                };
+            }
+            match instr {
+                Instr::Softmax { .. } => false,
+                Instr::Reduce { kind, .. } => {
+                    !waits && !matches!(kind, Reduction::Argmax | Reduction::Argmin)
+                }
+                _ => !(waits && matches!(instr.writes(), Some(Reg::Vector(_)))),
+            }
+        })
+    }
+
     /// Leaves out what comes to no store.
     pub(super) fn prune(&mut self) {
         let mut needed: HashSet<Reg> = HashSet::new();
