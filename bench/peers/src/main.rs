@@ -85,6 +85,7 @@ fn compare(args: &Args) -> Outcome {
     let mut report = Report {
         file: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         bytes_per_token: generator.explain().bytes_per_token,
+        load_average: load_average(),
         bandwidth: THREADS.map(|threads| (threads, 0.0)).to_vec(),
         runs: Vec::new(),
     };
@@ -125,4 +126,9 @@ fn spawn(task: &Task) -> Outcome<Measured> {
         return Err(format!("it ended with {}", output.status).into());
     }
     Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// How many threads wanted to run in the last minute, where the system tells.
+fn load_average() -> Option<f64> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }

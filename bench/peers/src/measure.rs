@@ -141,10 +141,11 @@ pub fn run<E: Engine>(task: &Task) -> Outcome<Measured> {
     for &depth in &task.depths {
         figures.push((Figure::Decode(depth), decode(&mut engine, task, depth, &mut answers)?));
     }
-    figures.extend(peak_bytes().map(|bytes| (Figure::Peak, bytes)));
+    let peak = peak_bytes();
     if E::BATCHES {
         figures.push((Figure::Batch(task.sequences), batch(&mut engine, task)?));
     }
+    figures.extend(peak.map(|bytes| (Figure::Peak, bytes)));
     Ok(Measured { figures, answers })
 }
 

@@ -29,6 +29,8 @@ pub struct Report {
     pub file: String,
     /// Bytes of weights that decoding a token reads.
     pub bytes_per_token: usize,
+    /// How busy the machine was before.
+    pub load_average: Option<f64>,
     /// For each number of threads, bytes that are read from memory in a second.
     pub bandwidth: Vec<(usize, f64)>,
     /// All children.
@@ -90,7 +92,11 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let peers = &Peer::ALL[1..];
-        writeln!(f, "{}, {:.1} MB of weights a token", self.file, self.bytes_per_token as f64 / 1e6)?;
+        write!(f, "{}, {:.1} MB of weights a token", self.file, self.bytes_per_token as f64 / 1e6)?;
+        if let Some(load) = self.load_average {
+            write!(f, "; load average of the machine before: {load:.2}")?;
+        }
+        writeln!(f)?;
         for &(threads, bandwidth) in &self.bandwidth {
             let plural = if threads == 1 { "" } else { "s" };
             write!(f, "\n| {threads} thread{plural}, memory {:.1} GB/s |", bandwidth / 1e9)?;
