@@ -52,6 +52,11 @@ impl<'a> Context<'a> {
         &self.interpreter.limits
     }
 
+    /// Whether somebody asked to stop. A builtin that computes for long looks, and fails with any error.
+    pub fn is_interrupted(&self) -> bool {
+        self.interpreter.is_interrupted()
+    }
+
     /// Prints a text; its control characters are escaped unless the interpreter was told otherwise.
     pub fn print(&mut self, text: &str) {
         self.interpreter.print(text);

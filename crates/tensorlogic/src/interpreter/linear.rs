@@ -18,11 +18,16 @@ pub struct Matrix {
     cells: Vec<f64>,
 }
 
-/// The equations do not have one answer: the pivot of this column, from 0, is nothing.
+/// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Singular {
-    /// The column, from 0.
-    pub column: usize,
+pub enum Unsolved {
+    /// The equations do not have one answer: the pivot of this column, from 0, is nothing.
+    Singular {
+        /// The column, from 0.
+        column: usize,
+    },
+    /// Somebody asked to stop.
+    Stopped,
 }
 
 impl Matrix {
@@ -32,21 +37,21 @@ impl Matrix {
         Matrix { size, cells }
     }
 
-    /// Replaces `b` (row-major, `columns` wide) by the `x` of `A x = b`.
+    /// Replaces `b` (row-major, `columns` wide) by the `x` of `A x = b`. `stop` is asked before each column is factored.
     ///
     /// # Errors
-    /// Where the matrix is singular.
-    pub fn solve(mut self, b: &mut [f64], columns: usize) -> Result<(), Singular> {
+    /// Where the matrix is singular, or `stop` says so.
+    pub fn solve(mut self, b: &mut [f64], columns: usize, stop: &dyn Fn() -> bool) -> Result<(), Unsolved> {
         if self.is_symmetric() {
             let whole = self.cells.clone();
-            if self.cholesky() {
+            if self.cholesky(stop)? {
                 self.substitute(b, columns);
                 self.substitute_back(b, columns, Factor::Transposed);
                 return Ok(());
             }
             self.cells = whole;
         }
-        self.eliminate(b, columns)?;
+        self.eliminate(b, columns, stop)?;
         self.substitute_back(b, columns, Factor::Upper);
         Ok(())
     }
@@ -63,21 +68,24 @@ impl Matrix {
     }
 
     /// Puts `L` of `A = L Lᵀ` into the lower half; false where a pivot is not positive.
-    fn cholesky(&mut self) -> bool {
+    fn cholesky(&mut self, stop: &dyn Fn() -> bool) -> Result<bool, Unsolved> {
         let (n, tolerance) = (self.size, self.tolerance());
         for j in 0..n {
+            if stop() {
+                return Err(Unsolved::Stopped);
+            }
             let (above, below) = self.cells.split_at_mut((j + 1) * n);
             let row = &mut above[j * n..];
             let pivot = row[j] - dot(&row[..j], &row[..j]);
             if pivot.is_nan() || pivot <= tolerance {
-                return false;
+                return Ok(false);
             }
             row[j] = pivot.sqrt();
             for other in below.chunks_exact_mut(n) {
                 other[j] = (other[j] - dot(&other[..j], &row[..j])) / row[j];
             }
         }
-        true
+        Ok(true)
     }
 
     /// `b := L⁻¹ b`, with the lower half as `L`.
@@ -111,14 +119,17 @@ impl Matrix {
     }
 
     /// Gaussian elimination with partial pivoting, of `b` too: `U` is left in the upper half.
-    fn eliminate(&mut self, b: &mut [f64], columns: usize) -> Result<(), Singular> {
+    fn eliminate(&mut self, b: &mut [f64], columns: usize, stop: &dyn Fn() -> bool) -> Result<(), Unsolved> {
         let (n, tolerance) = (self.size, self.tolerance());
         for k in 0..n {
+            if stop() {
+                return Err(Unsolved::Stopped);
+            }
             let key = |i: &usize| self.cells[i * n + k].abs();
             let best = (k..n).max_by(|i, j| key(i).total_cmp(&key(j))).unwrap_or(k);
             let pivot = self.cells[best * n + k].abs();
             if pivot.is_nan() || pivot <= tolerance {
-                return Err(Singular { column: k });
+                return Err(Unsolved::Singular { column: k });
             }
             swap_rows(&mut self.cells, n, k, best);
             swap_rows(b, columns, k, best);
@@ -192,7 +203,7 @@ mod tests {
             for matrix in [a, gram, negative] {
                 let b = numbers(n * columns, 9);
                 let mut x = b.clone();
-                Matrix::new(n, matrix.clone()).solve(&mut x, columns).unwrap();
+                Matrix::new(n, matrix.clone()).solve(&mut x, columns, &|| false).unwrap();
                 let back = product(&matrix, &x, n, columns);
                 assert!(back.iter().zip(&b).all(|(p, q)| (p - q).abs() < 1e-9), "{n} × {n}");
             }
@@ -201,11 +212,13 @@ mod tests {
 
     #[test]
     fn a_pivot_that_is_nothing_is_found() {
-        let solve = |cells: [f64; 4]| Matrix::new(2, cells.to_vec()).solve(&mut [1.0, 1.0], 1);
-        assert_eq!(solve([1.0, 2.0, 2.0, 4.0]), Err(Singular { column: 1 }));
-        assert_eq!(solve([0.0, 0.0, 1.0, 0.0]), Err(Singular { column: 1 }));
-        assert_eq!(solve([0.0; 4]), Err(Singular { column: 0 }));
-        assert_eq!(solve([f64::NAN; 4]), Err(Singular { column: 0 }));
+        let solve = |cells: [f64; 4]| Matrix::new(2, cells.to_vec()).solve(&mut [1.0, 1.0], 1, &|| false);
+        assert_eq!(solve([1.0, 2.0, 2.0, 4.0]), Err(Unsolved::Singular { column: 1 }));
+        assert_eq!(solve([0.0, 0.0, 1.0, 0.0]), Err(Unsolved::Singular { column: 1 }));
+        assert_eq!(solve([0.0; 4]), Err(Unsolved::Singular { column: 0 }));
+        assert_eq!(solve([f64::NAN; 4]), Err(Unsolved::Singular { column: 0 }));
+        let stopped = Matrix::new(1, vec![1.0]).solve(&mut [1.0], 1, &|| true);
+        assert_eq!(stopped, Err(Unsolved::Stopped));
         assert_eq!(solve([0.0, 1.0, 1.0, 0.0]), Ok(()));
     }
 }

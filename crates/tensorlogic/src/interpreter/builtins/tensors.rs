@@ -8,7 +8,7 @@ use super::super::builtin::{Arguments, Builtin, CallError, Purity::*};
 use super::super::context::Context;
 use super::super::convert::elements;
 use super::super::format;
-use super::super::linear::Matrix;
+use super::super::linear::{Matrix, Unsolved};
 use super::super::tensor::{MAX_ELEMENTS, TensorValue, widen};
 use super::super::value::{Key, Value};
 use super::row;
@@ -177,7 +177,7 @@ fn square(arguments: &Arguments) -> Result<(Matrix, usize), CallError> {
     Ok((Matrix::new(rows, wide(&tensor)?), rows))
 }
 
-fn solve(_: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
+fn solve(cx: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
     let ((matrix, rows), right) = (square(&arguments)?, arguments.tensor(1)?);
     let shape = right.shape();
     if shape.len() > 2 || shape.first() != Some(&rows) {
@@ -186,24 +186,29 @@ fn solve(_: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> 
             .about(1)
             .help("`b` is a vector or a matrix with a row for each of `a`"));
     }
-    solved(matrix, wide(&right)?, &shape)
+    solved(cx, matrix, wide(&right)?, &shape)
 }
 
-fn inverse(_: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
+fn inverse(cx: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
     let (matrix, n) = square(&arguments)?;
     let identity = (0..n * n).map(|k| f64::from(u8::from(k / n == k % n))).collect();
-    solved(matrix, identity, &[n, n])
+    solved(cx, matrix, identity, &[n, n])
 }
 
-fn solved(matrix: Matrix, mut right: Vec<f64>, shape: &[usize]) -> Result<Value, CallError> {
+fn solved(
+    cx: &Context<'_>,
+    matrix: Matrix,
+    mut right: Vec<f64>,
+    shape: &[usize],
+) -> Result<Value, CallError> {
     let columns = shape.get(1).copied().unwrap_or(1);
-    matrix.solve(&mut right, columns).map_err(|singular| {
-        CallError::new(format!(
-            "the matrix is singular: its column {} follows from those before",
-            singular.column
-        ))
-        .about(0)
-        .help("a small number added to the diagonal makes equations that have one answer")
+    matrix.solve(&mut right, columns, &|| cx.is_interrupted()).map_err(|unsolved| match unsolved {
+        Unsolved::Singular { column } => {
+            CallError::new(format!("the matrix is singular: its column {column} follows from those before"))
+                .about(0)
+                .help("a small number added to the diagonal makes equations that have one answer")
+        }
+        Unsolved::Stopped => CallError::new("interrupted"),
     })?;
     let values: Vec<f32> = right.iter().map(|&x| x as f32).collect();
     Ok(TensorValue::new(shape, &values).into())
