@@ -9,7 +9,7 @@
 //!     for each DEPTH positions of k:
 //!         panels = the columns' values                [columns / NR][DEPTH][NR]   stay in the second cache
 //!         for each MR rows:
-//!             strip = the rows' values                [DEPTH][MR]                 stays in the first cache
+//!             strip = the rows' values                [DEPTH][MR]                 stays in the first cache; not where one panel is all
 //!             for each panel: tile = strip × panel    [MR][NR] in registers, then stored, or added to what is there
 //! ```
 //!
@@ -37,7 +37,7 @@ const LEAST_ROWS: usize = 96;
 const LARGEST_PART: usize = 1 << 28;
 /// The highest tile, and the widest in vectors.
 const TILE_ROWS: usize = 12;
-const TILE_VECTORS: usize = 2;
+const TILE_VECTORS: usize = 4;
 
 /// A join as a matrix product: where the elements stand for each position of each kind of axes.
 pub(crate) struct Dense {
@@ -52,6 +52,8 @@ pub(crate) struct Dense {
     columns: Vec<[usize; 2]>,
     /// Distances in `left` and `right`.
     summed: Vec<[usize; 2]>,
+    /// Whether the rows' values are best read where they stand: they stand side by side, and one wide tile has all columns.
+    is_narrow: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -103,14 +105,17 @@ impl Dense {
             |access: &tl_exec::kernel::Access| Operand { buffer: access.buffer, offset: access.offset };
         let (operands, l, r) = if swap { ([right, left], 1, 0) } else { ([left, right], 0, 1) };
         let (rows, columns) = if swap { (columns, rows) } else { (rows, columns) };
+        let (columns, summed) = (positions(&columns, [r, 2]), positions(summed, [l, r]));
         Some(Dense {
             left: place(operands[0]),
             right: place(operands[1]),
             out: place(&einsum.out),
             batch: positions(&batch, [l, r, 2]),
             rows: positions(&rows, [l, 2]),
-            columns: positions(&columns, [r, 2]),
-            summed: positions(summed, [l, r]),
+            is_narrow: (TILE_VECTORS * LANES / 2 + 1..=TILE_VECTORS * LANES).contains(&columns.len())
+                && is_run(&summed, 0),
+            columns,
+            summed,
         })
     }
 
@@ -177,8 +182,9 @@ impl SimdFn for RunDense<'_> {
         // SAFETY: The caller vouches for the buffers and the memory. A tile takes most of the registers: 32 of 16 lanes, or 16 of 8.
         unsafe {
             match (S::TILE_ROWS > 4, self.dense.rows.len()) {
+                (true, 5..) if self.dense.is_narrow => self.run::<S, 6, TILE_VECTORS>(s),
                 (true, ..=4) => self.run::<S, 4, 2>(s),
-                (true, _) => self.run::<S, TILE_ROWS, TILE_VECTORS>(s),
+                (true, _) => self.run::<S, TILE_ROWS, 2>(s),
                 (false, _) => self.run::<S, 6, 1>(s),
             }
         }
@@ -248,10 +254,20 @@ impl Tiles<'_> {
             }
             for row in rows.clone().step_by(MR) {
                 let of = &d.rows[row..rows.end.min(row + MR)];
+                if NV == TILE_VECTORS {
+                    // The widest tile is for narrow products alone. Rows that are not there are the last one again.
+                    let place = |r: usize| of[r.min(of.len() - 1)][0] + summed[0][0];
+                    let from: [*const f32; MR] = std::array::from_fn(|r| self.left.add(place(r)));
+                    let value = |k: usize, r: usize| *from[r].add(k);
+                    let tile = multiply::<S, MR, NV>(s, value, self.memory, summed.len());
+                    self.store::<S, MR, NV>(s, &tile, of, &d.columns[columns.clone()], depth.start > 0);
+                    continue;
+                }
                 pack::<S>(s, self.left, of, (summed, 0, runs[0]), strip, MR);
+                let value = |k: usize, r: usize| *strip.add(k * MR + r);
                 for (panel, first) in columns.clone().step_by(width).enumerate() {
                     let from = self.memory.add(panel * width * summed.len());
-                    let tile = multiply::<S, MR, NV>(s, strip, from, summed.len());
+                    let tile = multiply::<S, MR, NV>(s, value, from, summed.len());
                     let to = &d.columns[first..columns.end.min(first + width)];
                     self.store::<S, MR, NV>(s, &tile, of, to, depth.start > 0);
                 }
@@ -432,24 +448,24 @@ unsafe fn rows<S: Simd, const R: usize>(
     block
 }
 
-/// `Σ_k strip[k][r] · panel[k][c]` for each row and column.
+/// `Σ_k value(k, r) · panel[k][c]` for each row and column.
 #[inline(always)]
 unsafe fn multiply<S: Simd, const MR: usize, const NV: usize>(
     s: S,
-    strip: *const f32,
+    value: impl Fn(usize, usize) -> f32,
     panel: *const f32,
     depth: usize,
 ) -> [[S::F; NV]; MR] {
     let mut tile = [[s.splat(0.0); NV]; MR];
     for k in 0..depth {
-        // SAFETY: The strip has `depth · MR` values, the panel `depth · NV · LANES`.
+        // SAFETY: The panel has `depth · NV · LANES` values.
         unsafe {
             let mut columns = [s.splat(0.0); NV];
             for v in 0..NV {
                 columns[v] = s.load(panel.add((k * NV + v) * LANES));
             }
             for r in 0..MR {
-                let row = s.splat(*strip.add(k * MR + r));
+                let row = s.splat(value(k, r));
                 for v in 0..NV {
                     tile[r][v] = s.fma(row, columns[v], tile[r][v]);
                 }
