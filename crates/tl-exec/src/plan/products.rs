@@ -184,11 +184,38 @@ impl Planner<'_> {
         let row_dim = if rows == Rows::Wanted { Dim::Wanted } else { Dim::Rows };
         let home = self.protos.len();
         self.home.insert(id, home);
+        let layout = self.join_layout(id);
+        self.layouts.insert(id, layout.clone());
         let buffer = self.own_buffer(id);
-        let out = access(&View::dense(self.graph, Source::Buffer(buffer), &node.axes), &node.axes, None);
+        let out = access(&View::dense(self.graph, Source::Buffer(buffer), &layout), &node.axes, None);
         let dims = self.dims(&axes, row_dim);
         let kernel = Kernel::Einsum(Einsum { axes: dims, kept: node.axes.len(), operands, out });
         self.push_ready(kernel, rows, id, &[buffer]);
+    }
+
+    /// In which order the axes of a join's result stand: as they are asked for, or so that the axes of the operand that brings fewer positions come last
+    /// and what it brings stands side by side.
+    fn join_layout(&self, id: NodeId) -> Vec<AxisId> {
+        let node = self.graph.node(id);
+        let own = &node.axes;
+        if own.iter().any(|&axis| self.graph.extent(axis).known().is_none()) {
+            return own.clone();
+        }
+        if let Some(output) = self.graph.outputs().iter().find(|output| output.node == id) {
+            let is_order = output.axes.len() == own.len() && own.iter().all(|a| output.axes.contains(a));
+            return if is_order { output.axes.clone() } else { own.clone() };
+        }
+        let &[a, b] = &node.inputs[..] else { return own.clone() };
+        let brings = |n: NodeId, other: NodeId| -> Vec<AxisId> {
+            let (of, beside) = (&self.graph.node(n).axes, &self.graph.node(other).axes);
+            own.iter().copied().filter(|axis| of.contains(axis) && !beside.contains(axis)).collect()
+        };
+        let size =
+            |axes: &[AxisId]| axes.iter().filter_map(|&a| self.graph.extent(a).known()).product::<usize>();
+        let (of_a, of_b) = (brings(a, b), brings(b, a));
+        let shared = own.iter().copied().filter(|axis| !of_a.contains(axis) && !of_b.contains(axis));
+        let (first, last) = if size(&of_a) >= size(&of_b) { (&of_a, &of_b) } else { (&of_b, &of_a) };
+        shared.chain(first.iter().copied()).chain(last.iter().copied()).collect()
     }
 
     pub(super) fn assign_gather(&mut self, id: NodeId) {
