@@ -309,6 +309,14 @@ fn write_json(value: &Value, _: &Arguments) -> Result<Vec<u8>, CallError> {
     Ok(json::write(&json_of(value, JSON_DEPTH)?))
 }
 
+/// A value as a text of JSON.
+///
+/// # Errors
+/// When it holds something that JSON has not.
+pub fn json_text(value: &Value) -> Result<String, CallError> {
+    Ok(String::from_utf8_lossy(&json::write(&json_of(value, JSON_DEPTH)?)).into_owned())
+}
+
 fn write_jsonl(value: &Value, _: &Arguments) -> Result<Vec<u8>, CallError> {
     let lines = items(value).filter(|_| !matches!(value, Value::Str(_) | Value::Dict(_)));
     let lines = lines.ok_or_else(|| cannot_write("a list", value))?;
