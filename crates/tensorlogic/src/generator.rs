@@ -259,9 +259,7 @@ fn check_vocabulary(graph: &Graph, model: &Model) -> Result<usize, Error> {
             model.name()
         )));
     };
-    let tokens: Option<&tl_formats::gguf::Strings> =
-        model.metadata().opt("tokenizer.ggml.tokens").ok().flatten();
-    match tokens.map(|t| t.len()) {
+    match tl_sema::Model::vocabulary(model) {
         Some(count) if count != width => Err(Error::Model(format!(
             "`{}` has {count} tokens in its vocabulary, but the output matrix makes {width} logits",
             model.name()

@@ -6,13 +6,15 @@
 //!
 //! Invariant: opening reads metadata and checks one tensor; the tokenizer and the template are built when first asked for.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use tl_formats::chat_template::{ChatTemplate, TemplateError};
 use tl_formats::gguf::{File, Metadata, OpenOptions, Value, WeightNote};
-use tl_formats::tokenizer::{LoadOptions, Tokenizer, TokenizerError};
+use tl_formats::tokenizer::{Attributes, EncodeOptions, LoadOptions, Tokenizer, TokenizerError};
+use tl_sema::NoToken;
 use tl_tensor::Tensor;
 
 use crate::error::Error;
@@ -28,6 +30,8 @@ pub struct Model {
     warnings: Vec<ModelWarning>,
     tokenizer: OnceLock<Result<Arc<Tokenizer>, TokenizerError>>,
     template: OnceLock<Result<Option<Arc<ChatTemplate>>, TemplateError>>,
+    /// The tokens by the bytes that they stand for.
+    tokens: OnceLock<HashMap<Vec<u8>, u32>>,
 }
 
 /// Something about a model that its user should know; the model works all the same.
@@ -63,8 +67,8 @@ impl Model {
         let output = file.output_weight().ok().and_then(|weight| weight.note);
         let bad = output.iter().filter(|note| note.is_warning()).cloned().map(ModelWarning::BadOutput);
         let warnings = bad.chain(file.warnings().iter().cloned().map(ModelWarning::File)).collect();
-        let (tokenizer, template) = (OnceLock::new(), OnceLock::new());
-        Model { name: name.into(), file, output, warnings, tokenizer, template }
+        let (tokenizer, template, tokens) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Model { name: name.into(), file, output, warnings, tokenizer, template, tokens }
     }
 
     /// The name in messages, as a rule the file's.
@@ -118,6 +122,31 @@ impl Model {
         self.tokenizer.get_or_init(build).as_ref().map_err(|e| Error::Tokenizer(e.clone()))
     }
 
+    /// The token that a text is, exactly; where several are, the one that the text is encoded to, else the first that is spelled so.
+    ///
+    /// # Errors
+    /// When there is no tokenizer, or no such token.
+    pub fn token(&self, text: &str) -> Result<u32, NoToken> {
+        let tokenizer = self.tokenizer().map_err(|e| NoToken::NoTokenizer(e.to_string()))?;
+        let encode = |text: &str| tokenizer.encode(text, EncodeOptions::default()).unwrap_or_default();
+        let ids = encode(text);
+        if let [id] = ids[..]
+            && tokenizer.token_bytes(id) == text.as_bytes()
+        {
+            return Ok(id);
+        }
+        let known = self.tokens.get_or_init(|| tokens_by_bytes(tokenizer));
+        if let Some(&id) = known.get(text.as_bytes()).filter(|_| !text.is_empty()) {
+            return Ok(id);
+        }
+        let other = match text.strip_prefix(' ') {
+            Some(rest) => rest.to_owned(),
+            None => format!(" {text}"),
+        };
+        let near = known.contains_key(other.as_bytes()).then_some(other);
+        Err(NoToken::Encodes { to: ids.iter().map(|&id| tokenizer.token_display(id)).collect(), near })
+    }
+
     /// The chat template of the file, compiled once; `None` where the file has none.
     ///
     /// # Errors
@@ -149,6 +178,16 @@ impl tl_sema::Model for Model {
         self.metadata().entries().iter().map(|e| e.key().to_owned()).collect()
     }
 
+    fn vocabulary(&self) -> Option<usize> {
+        let tokens: Option<&tl_formats::gguf::Strings> =
+            self.metadata().opt("tokenizer.ggml.tokens").ok().flatten();
+        tokens.map(|tokens| tokens.len())
+    }
+
+    fn token(&self, text: &str) -> Result<u32, NoToken> {
+        Model::token(self, text)
+    }
+
     fn describe(&self) -> String {
         self.name.clone()
     }
@@ -167,6 +206,22 @@ impl fmt::Display for ModelWarning {
             ModelWarning::File(warning) => warning.fmt(f),
         }
     }
+}
+
+/// Every token by the bytes that it stands for; of several, the first that is spelled so, then one of a byte, then a control token.
+fn tokens_by_bytes(tokenizer: &Tokenizer) -> HashMap<Vec<u8>, u32> {
+    let rank = |id: u32| {
+        let is_byte = tokenizer.vocabulary().attributes(id).intersects(Attributes::BYTE);
+        (tokenizer.is_control(id), is_byte)
+    };
+    let mut known: HashMap<Vec<u8>, u32> = HashMap::new();
+    for id in 0..tokenizer.vocabulary_size() as u32 {
+        let own = known.entry(tokenizer.token_bytes(id)).or_insert(id);
+        if rank(id) < rank(*own) {
+            *own = id;
+        }
+    }
+    known
 }
 
 /// A metadata value as equations see it.

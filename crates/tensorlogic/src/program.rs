@@ -14,7 +14,7 @@ use tl_syntax::ast::{File, Stmt};
 use tl_syntax::{Diagnostic, Source, SourceId, SourceMap, codes};
 
 use crate::error::{Diagnostics, Error};
-use crate::interpreter::builtins;
+use crate::interpreter::{builtins, facts_of_file};
 use crate::library::{self, LibraryFile};
 use crate::loader::{Loader, MemoryLoader, relative, resolve};
 use crate::model::Model;
@@ -204,6 +204,15 @@ impl tl_sema::Importer for Importer<'_> {
         };
         let bytes = self.loader.read(&path).map_err(|e| e.to_string())?;
         self.sources.add_bytes(&*path, &bytes).map_err(|e| e.to_string())
+    }
+
+    fn facts(
+        &mut self,
+        call: &tl_syntax::ast::CallExpr,
+        arity: usize,
+        source: &Source,
+    ) -> Result<Vec<tl_sema::Fact>, Box<Diagnostic>> {
+        facts_of_file(call, arity, self.loader, source.name())
     }
 
     fn is_of_scripts(&self, name: &str) -> bool {

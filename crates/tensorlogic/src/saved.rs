@@ -176,6 +176,10 @@ pub(crate) fn fingerprint(program: &Program, function: &str, model: &Model, plan
     for source in program.diagnostics().sources.iter() {
         hash.add(source.text().as_bytes());
     }
+    // Those of a file are in no source text.
+    for fact in program.functions().facts() {
+        hash.add(format!("{:?}", fact.constants).as_bytes());
+    }
     for entry in model.metadata().entries() {
         hash.add(entry.key().as_bytes());
         hash.value(entry.value());

@@ -25,8 +25,8 @@ fn reference() -> String {
     let mut out = String::from(
         "# Functions\n\nWritten by a test from the table of builtins and from `lib/std`. A parameter with `=` may be left out, one with \
          `...` takes any number of arguments. † reads or changes something beside its arguments.\n\nThe command line adds `beam_search`, `sample`, \
-         `temperature_sample`, `top_k_sample`, `top_p_sample`, `min_p_sample`, `typical_sample`, `penalize`, `seed`, and models by their \
-         names in the catalogue.\n\n## Of scripts\n\n| function | |\n|---|---|\n",
+         `temperature_sample`, `top_k_sample`, `top_p_sample`, `min_p_sample`, `typical_sample`, `penalize`, `seed`, models by their \
+         names in the catalogue, and `json_schema`, `regex` and `grammar` for `generate` and `chat`: [the form](cli.md#a-form) of the text.\n\n## Of scripts\n\n| function | |\n|---|---|\n",
     );
     let mut rows: Vec<_> = builtins::all().collect();
     rows.sort_by_key(|row| row.name);

@@ -72,6 +72,37 @@ fn beams_come_best_first_with_their_scores() {
 }
 
 #[test]
+#[cfg(feature = "constrain")]
+fn scripts_ask_for_forms() {
+    let folder = Folder::new("forms-of-scripts");
+    let file = made_up(&folder, "model.gguf", Shape::default(), 7);
+    let script = format!(
+        r#"let m = load_model("{file}")
+        print(generate(m, "hello", regex: "hell|he llo"))
+        print(generate(m, "hello", n: 40, grammar: "start: \"he\" (\" \" \"ll\")~2"))
+        print(generate(m, "hello", n: 40, json_schema: {{"enum": ["he", "hello"]}}))
+        print(generate(m, "hello", json_schema: "{{{{\"const\": 7}}}}"))
+        for b in beam_search(m, [5], width: 2, regex: "he|ll") {{ print("{{b["text"]}} {{b["ended"]}}") }}
+        "#
+    );
+    let ran = tl(["run", &folder.file("forms.tl", script)]);
+    let lines: Vec<&str> = ran.out.lines().collect();
+    let [regex, grammar, schema, number, beams @ ..] = &lines[..] else { panic!("{ran:?}") };
+    assert!(["hell", "he llo"].contains(regex) && *grammar == "he ll ll", "{ran:?}");
+    assert!(["\"he\"", "\"hello\""].contains(schema) && *number == "7", "{ran:?}");
+    assert!(beams.len() == 2 && beams.iter().all(|b| ["he true", "ll true"].contains(b)), "{ran:?}");
+    for (call, said) in [
+        (r#"generate(m, "hello", regex: "(h")"#, "the regular expression is wrong"),
+        (r#"generate(m, "hello", regex: "h", grammar: "start: \"h\"")"#, "a text has one form"),
+        (r#"generate(m, "hello", json_schema: 7)"#, "json_schema"),
+        (r#"chat(m, "hello", regex: "h")"#, "chat template"),
+    ] {
+        let script = format!("let m = load_model(\"{file}\")\n{call}\n");
+        tl(["run", &folder.file("wrong.tl", script)]).fails(1, &[said, "wrong.tl:2"]);
+    }
+}
+
+#[test]
 fn guesses_change_the_speed_alone() {
     let folder = Folder::new("guesses");
     let file = made_up(&folder, "model.gguf", Shape::default(), 7);

@@ -50,6 +50,19 @@ fn is_sum(text: &str) -> bool {
 }
 
 #[test]
+fn a_script_asks_for_an_answer_of_a_form() {
+    if left_out() {
+        return;
+    }
+    let _turn = alone();
+    let folder = Folder::new("form-of-script");
+    let script =
+        format!("let m = load_model(\"{MODEL}\")\nprint(chat(m, \"Is water wet?\", regex: \"yes|no\"))\n");
+    let ran = tl(["run", &folder.file("answer.tl", script)]);
+    assert!(["yes\n", "no\n"].contains(&&*ran.out), "{ran:?}");
+}
+
+#[test]
 fn json_is_what_the_schema_describes() {
     if left_out() {
         return;

@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
-use tensorlogic::interpreter::builtins::{allowed_tokens, generator_of, open_model};
+use tensorlogic::interpreter::builtins::{generator_of, open_model};
 use tensorlogic::interpreter::value::{Dict, Key};
 use tensorlogic::interpreter::{Arguments, Builtin, CallError, Context, Purity, TensorValue, Value};
 
 use crate::beam::{Beam, BeamOptions, beam_search as search};
+use crate::constraint::builtins as forms;
+use crate::constraint::builtins::with_forms;
 use crate::download::{FetchOptions, Spec, fetch};
 use crate::generation::{Finish, GenerateOptions};
 use crate::sampling::builtins as draw;
@@ -17,7 +19,7 @@ use crate::sampling::{Candidates, Rng, SampleError, Sampler, SamplingParams, ran
 
 /// The functions, to be registered with an interpreter.
 pub fn all() -> impl Iterator<Item = Builtin> {
-    TABLE.iter().copied()
+    TABLE.iter().chain(forms::TABLE).copied()
 }
 
 const TABLE: &[Builtin] = &[
@@ -77,11 +79,11 @@ const TABLE: &[Builtin] = &[
     ),
     Builtin::new(
         "beam_search",
-        "model, tokens, width = 4, length_penalty = 1, n = 64, allowed = ()",
+        with_forms!("model, tokens, width = 4, length_penalty = 1, n = 64, allowed = ()"),
         Purity::Effect,
         "The most probable continuations of ids by up to `n` tokens, `width` followed at once: a list, best first, of dicts of `ids`, `text`, \
-         `score`, `log_probability` and `ended` (whether the model ended it). The score is `log_probability / length ^ length_penalty`. \
-         `allowed`, a vector over the vocabulary, is 0 for tokens that can't come.",
+         `score`, `log_probability` and `ended` (whether the model or the form ended it). The score is `log_probability / length ^ length_penalty`. \
+         `allowed`, a vector over the vocabulary, is 0 for tokens that can't come; `json_schema`, `regex` or `grammar` as in `generate`.",
         beam_search,
     ),
     Builtin::new(
@@ -200,11 +202,9 @@ fn beam_search(context: &mut Context<'_>, arguments: Arguments) -> Result<Value,
     // Without a vocabulary there are ids all the same, and nothing but their number ends them.
     let tokenizer = model.tokenizer().ok();
     let mut session = generator_of(context, &model)?.session();
-    if arguments.get(5).is_some() {
-        let allowed = allowed_tokens(&arguments, 5, session.generator().vocabulary())?;
-        let banned = (0..).zip(allowed).filter(|(_, allowed)| !allowed);
-        options.sampling.logit_bias = banned.map(|(id, _)| (id, f32::NEG_INFINITY)).collect();
-    }
+    let generator = session.generator().clone();
+    options.sampling.logit_bias = forms::excluded(&arguments, 5, generator.vocabulary())?;
+    options.constraint = forms::asked(context, &arguments, 6, &generator)?;
     let cancel = context.host().interrupt().unwrap_or_default();
     let found = search(&mut session, tokenizer, &prompt, &options, &beam, &cancel);
     // A script that is to stop stops here.
@@ -215,7 +215,7 @@ fn beam_search(context: &mut Context<'_>, arguments: Arguments) -> Result<Value,
 
 fn beam_value(beam: &Beam) -> Value {
     let mut dict = Dict::new();
-    let ended = matches!(beam.finish, Finish::End(_));
+    let ended = matches!(beam.finish, Finish::End(_) | Finish::Complete);
     let entries = [
         ("ids", Value::list(beam.ids.iter().map(|&id| Value::from(id)))),
         ("text", Value::text(&beam.text)),

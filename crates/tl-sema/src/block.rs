@@ -3,6 +3,7 @@
 //! `let`s, `dim`s and default values are *units* beside the equations, because calls and reductions in them need the same
 //! analysis. A unit is an equation; those of `let`s and the like define a tensor that no program can name.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tl_syntax::{Diagnostic, codes};
 use crate::argument::{Argument, Scope};
 use crate::constants::Constants;
 use crate::domains::Domains;
+use crate::outside;
 use crate::program::*;
 use crate::projection::{self, EquationFacts, Names};
 use crate::relations;
@@ -59,10 +61,20 @@ pub(crate) struct BlockNames<'a> {
 }
 
 impl Block {
-    /// Analyses the body of a function.
-    pub fn of_function(function: &Arc<Function>, program: &Program) -> Rc<Block> {
-        let block = &function.block;
-        Self::new(Some(Arc::clone(function)), block, None, program, None)
+    /// Analyses the body of a function, with the relations outside of it that it reads.
+    pub fn of_function(
+        function: &Arc<Function>,
+        program: &Program,
+        outside: &crate::program::Block,
+    ) -> Rc<Block> {
+        let taken = outside::take_in(function, program, outside);
+        let mut block = Cow::Borrowed(&function.block);
+        if !taken.equations.is_empty() {
+            let own = block.to_mut();
+            own.equations.extend(taken.equations);
+            own.schemas.extend(taken.schemas);
+        }
+        Self::new(Some(Arc::clone(function)), &block, None, program, None)
     }
 
     /// Analyses a script's definitions together with one more expression, the last unit.

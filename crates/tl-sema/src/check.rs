@@ -14,7 +14,8 @@ use tl_syntax::{Diagnostic, Source, SourceId, Span, SyntaxKind, codes};
 use crate::argument::{Argument, Limits, Scope};
 use crate::block::{Block, unit};
 use crate::capture::{Captured, Surroundings};
-use crate::program::{Expr, ExprId, ExprKind, Function, Name, Program};
+use crate::facts::{fact, facts_equation, two_arities};
+use crate::program::{Expr, ExprId, ExprKind, Fact, Facts, Function, Name, Program};
 use crate::reader::Reader;
 use crate::trace::{Definitions, Tracer, with_large};
 
@@ -31,6 +32,19 @@ pub trait Importer {
     /// # Errors
     /// Why there is no such file, or why it may not be read, in one sentence without a full stop.
     fn import(&mut self, path: &str, from: &Source) -> Result<Source, String>;
+
+    /// The facts that `R(a, b) = file("path")` gives a relation of so many columns, each at that place. `source` is the file that says so.
+    ///
+    /// # Errors
+    /// Why it gives none.
+    fn facts(
+        &mut self,
+        _call: &ast::CallExpr,
+        _arity: usize,
+        _source: &Source,
+    ) -> Result<Vec<Fact>, Box<Diagnostic>> {
+        Ok(Vec::new())
+    }
 
     /// Whether a function is one that scripts alone can call. `X = f(…)` with such an `f` gives `X` a value when somebody reads it;
     /// it is no equation.
@@ -61,6 +75,7 @@ pub fn check(entry: &Source, importer: &mut dyn Importer, prelude: &Program) -> 
         script: Script::default(),
     };
     checker.file(entry, None);
+    checker.relations();
     checker.functions();
     checker.equations();
     let Checker { program, mut diagnostics, .. } = checker;
@@ -89,6 +104,12 @@ struct Script {
     variables: HashSet<Arc<str>>,
     /// Calls in statements: name, place, number of arguments.
     stated: Vec<(Arc<str>, Span, usize)>,
+    /// The facts of constants alone.
+    facts: Vec<(Name, Fact)>,
+    /// Relations that a call of a script's fills: the equation, the call, the file.
+    supplied: Vec<(Span, ast::CallExpr, Source)>,
+    /// Relations with facts that only a script that runs can state, and where it does.
+    computed: HashMap<Arc<str>, Span>,
 }
 
 impl Checker<'_> {
@@ -145,6 +166,9 @@ impl Checker<'_> {
                         |rhs| matches!(rhs.unparenthesized(), ast::Expr::Call(call) if is_call(&call)),
                     );
                 let calls = calls_in(equation).filter(is_call).map(|call| call.span()).collect();
+                if rows && let Some(ast::Expr::Call(call)) = equation.rhs().map(|rhs| rhs.unparenthesized()) {
+                    self.script.supplied.push((equation.span(), call, source.clone()));
+                }
                 let found = match rows {
                     true => self.script.definitions.add_facts_of(equation, Vec::new()),
                     false => self.script.definitions.add_equation_within(equation, &Calls(calls)),
@@ -169,8 +193,73 @@ impl Checker<'_> {
                 }
             }
             Stmt::Param(decl) => self.script.variables.extend(decl.name().map(|name| name.as_str().into())),
-            _ => self.bindings(stmt),
+            Stmt::Expr(stated) if stated.call().is_some_and(|call| fact(&call).is_some()) => {
+                self.script.facts.extend(stated.call().and_then(|call| fact(&call)));
+                self.bindings(stmt);
+            }
+            _ => {
+                let inner = stmt.syntax().descendants().filter_map(ast::ExprStmt::cast);
+                let named = inner.filter_map(|inner| inner.call()?.name());
+                self.script.computed.extend(named.map(|name| (name.as_str().into(), name.span())));
+                self.bindings(stmt);
+            }
         }
+    }
+
+    /// The relations outside of functions that functions may read. Files of facts are read for those that one does read.
+    fn relations(&mut self) {
+        let mut outside = self.script.definitions.block.clone();
+        let mut later: Vec<(Arc<str>, Diagnostic)> = Vec::new();
+        let mut stated: Vec<(Name, Vec<Fact>)> = Vec::new();
+        for (name, fact) in &self.script.facts {
+            match stated.iter_mut().find(|(other, _)| other.text == name.text) {
+                Some((_, rows)) => rows.push(fact.clone()),
+                None => stated.push((name.clone(), vec![fact.clone()])),
+            }
+        }
+        for (name, mut rows) in stated {
+            let arity = rows.first().map_or(0, |row| row.constants.len());
+            // Another number of columns is an error of a script, too, when it states the fact.
+            if let Some(other) = rows.iter().find(|row| row.constants.len() != arity) {
+                later.push((Arc::clone(&name.text), two_arities(&name, arity, other)));
+                rows.retain(|row| row.constants.len() == arity);
+            }
+            self.program.next_expr += 1;
+            outside.equations.push(facts_equation(&name, arity, rows, ExprId(self.program.next_expr)));
+        }
+        for (name, span, arity) in &self.script.stated {
+            let Some(at) = self.script.computed.get(name).filter(|at| *at == span) else { continue };
+            let is_function = self.program.function(name).is_some() || self.importer.is_of_scripts(name);
+            if is_function || self.script.variables.contains(name) {
+                continue;
+            }
+            later.push((Arc::clone(name), made_later(name, *at)));
+            if !outside.equations.iter().any(|e| e.target.text == *name) {
+                let name = Name { text: Arc::clone(name), span: *span };
+                self.program.next_expr += 1;
+                let id = ExprId(self.program.next_expr);
+                outside.equations.push(facts_equation(&name, *arity, Vec::new(), id));
+            }
+        }
+        let own = self.own.iter().filter_map(|name| self.program.function(name));
+        let functions: Vec<Arc<Function>> = own.filter(|f| f.script.is_none()).cloned().collect();
+        let mut wanted: HashSet<Span> = HashSet::new();
+        for function in &functions {
+            let taken = crate::outside::take_in(function, &self.program, &outside).equations;
+            wanted.extend(taken.iter().map(|equation| equation.span));
+        }
+        for (span, call, source) in std::mem::take(&mut self.script.supplied) {
+            let own = outside.equations.iter_mut().find(|e| e.span == span && wanted.contains(&span));
+            let Some(equation) = own else { continue };
+            let arity = equation.indices.as_ref().map_or(0, Vec::len);
+            match self.importer.facts(&call, arity, &source) {
+                Ok(rows) => equation.value.kind = ExprKind::Facts(Arc::new(Facts { arity, rows })),
+                // The script may make the file, and a program that only runs as one is not wrong.
+                Err(found) => later.push((Arc::clone(&equation.target.text), *found)),
+            }
+        }
+        self.program.outside = outside;
+        self.program.later = later;
     }
 
     /// Whether the right side of an equation without indices calls a function that scripts alone can call.
@@ -418,6 +507,18 @@ fn argument(function: &Function, param: &Name) -> Argument {
                 && matches!(p.axes.as_deref(), Some([axis]) if function.result_axes.first().is_some_and(|row| row.text == axis.text))
         });
     if is_stream { Argument::Stream } else { Argument::Opaque }
+}
+
+/// A function that generates runs without the script around it.
+#[cold]
+fn made_later(relation: &str, span: Span) -> Diagnostic {
+    let message =
+        format!("a function that generates reads `{relation}`, and only the script states this fact");
+    Diagnostic::error(codes::NOT_IN_EQUATION, span, message)
+        .here("it is no list of constants at the top level")
+        .help(format!(
+            "state each as `{relation}(\"…\")`, or read them: `{relation}(x) = file(\"facts.csv\")`"
+        ))
 }
 
 #[cold]

@@ -3,6 +3,9 @@
 //! Every class of domains (see [`crate::domains`]) may have names, in the order in which the program mentions them; a `dim` with a list
 //! of texts closes its domain. Once the names are known, each text that stands for a constant is replaced by its position, so that
 //! nothing after this pass knows of names but who prints a result.
+//!
+//! The vocabulary of a function that generates is a domain whose names the model knows: a text there names a token, whose number is
+//! known when the function is traced (see `trace/vocabulary.rs`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +15,7 @@ use tl_syntax::{Diagnostic, Span, codes};
 
 use crate::block::Block;
 use crate::domains::{Class, Domains};
-use crate::program::{Constant, Equation, Expr, ExprId, ExprKind, Facts, IndexKind};
+use crate::program::{Constant, Equation, Expr, ExprId, ExprKind, Facts, Function, IndexKind};
 use crate::suggest::did_you_mean;
 
 /// The names of the positions along an axis.
@@ -32,6 +35,8 @@ struct Domain {
     named_at: Option<Span>,
     /// Whether a `dim` lists all names.
     closed: bool,
+    /// The first fact that names one.
+    stated_at: Option<Span>,
     /// The largest number that facts mention, and where.
     largest: Option<(usize, Span)>,
 }
@@ -55,6 +60,7 @@ impl Constants {
                 is_defined: &|name| block.tensors.contains_key(name),
                 is_index: &|name| is_index(number, name),
                 text_of,
+                function: block.function.as_deref(),
                 unit: number,
                 asks: number == last && block.function.is_none(),
                 diagnostics,
@@ -63,6 +69,7 @@ impl Constants {
         }
         block.units = units;
         constants.check_kinds(diagnostics);
+        constants.check_axes(block, diagnostics);
         constants
     }
 
@@ -113,6 +120,28 @@ impl Constants {
         }
     }
 
+    /// An axis that a function is given has an order that whoever calls it knows: facts may not give it another.
+    fn check_axes(&self, block: &Block, diagnostics: &mut Vec<Diagnostic>) {
+        let Some(function) = &block.function else { return };
+        let axes = function.params.iter().flat_map(|p| p.axes.iter().flatten()).chain(&function.result_axes);
+        for axis in axes {
+            let class = block.domains.declared(&axis.text);
+            let domain = class.and_then(|class| self.domains.get(&class)).filter(|domain| !domain.closed);
+            let Some(stated) = domain.and_then(|domain| domain.stated_at) else { continue };
+            let name = &axis.text;
+            diagnostics.push(
+                Diagnostic::error(
+                    codes::BAD_INDEX,
+                    stated,
+                    format!("the axis `{name}` of `{}` has no names for its positions", function.name.text),
+                )
+                .here("this fact names one")
+                .label(axis.span, "declared here")
+                .help(format!("list them in the function in their order: `dim {name} = [\"…\", \"…\"]`")),
+            );
+        }
+    }
+
     fn check_kinds(&self, diagnostics: &mut Vec<Diagnostic>) {
         for domain in self.domains.values() {
             if let (Some(named), Some((number, span))) = (domain.named_at, domain.largest) {
@@ -146,6 +175,7 @@ struct Pass<'a> {
     is_defined: &'a dyn Fn(&str) -> bool,
     is_index: &'a dyn Fn(&str) -> bool,
     text_of: &'a dyn Fn(&str) -> Option<Arc<str>>,
+    function: Option<&'a Function>,
     unit: usize,
     /// Whether the unit asks rather than says: a constant that only it names is most likely misspelt.
     asks: bool,
@@ -166,10 +196,16 @@ impl Pass<'_> {
 
     fn facts(&mut self, target: &Arc<str>, facts: &Facts) {
         for column in 0..facts.arity {
-            let Some(class) = self.domains.position(target, column) else { continue };
+            let class =
+                self.domains.position(target, column).filter(|&class| !self.domains.is_vocabulary(class));
+            let Some(class) = class else { continue };
             for row in &facts.rows {
                 match row.constants.get(column) {
-                    Some(Constant::Str(name)) => _ = self.name(class, name, row.span),
+                    Some(Constant::Str(name)) => {
+                        self.name(class, name, row.span);
+                        let domain = self.constants.domains.entry(class).or_default();
+                        domain.stated_at.get_or_insert(row.span);
+                    }
                     Some(Constant::Number(n)) => {
                         let domain = self.constants.domains.entry(class).or_default();
                         if domain.largest.is_none_or(|(largest, _)| largest < *n) {
@@ -191,20 +227,23 @@ impl Pass<'_> {
                     self.index(&tensor, position, &mut index.kind, index.span);
                 }
             }
-            // `x == "Alice"`
+            // `x == "Alice"`, `tok[p] == " yes"`
             ExprKind::Apply(Scalar::Eq | Scalar::Ne, sides) => {
                 let class = sides.iter().find_map(|side| match &side.unparenthesized().kind {
                     ExprKind::Name(name) if (self.is_index)(name) => {
                         self.domains.variable(self.unit, name, true)
+                    }
+                    _ if self.function.is_some_and(|function| function.is_token(side)) => {
+                        self.domains.vocabulary()
                     }
                     _ => None,
                 });
                 let Some(class) = class else { return };
                 for side in sides {
                     if let ExprKind::Str(text) = &side.kind
-                        && let Some(position) = self.name(class, &Arc::clone(text), side.span)
+                        && let Some(named) = self.named(class, &Arc::clone(text), side.span)
                     {
-                        side.kind = ExprKind::Number(position as f64);
+                        side.kind = named;
                     }
                 }
             }
@@ -227,12 +266,19 @@ impl Pass<'_> {
         let Some(class) = self.domains.position(tensor, position) else { return };
         let is_closed = self.constants.domains.get(&class).is_some_and(|domain| domain.closed);
         // A text after a variable may be a key of metadata.
-        if !(self.is_defined)(tensor) && !is_closed {
+        if !(self.is_defined)(tensor) && !is_closed && !self.domains.is_vocabulary(class) {
             return;
         }
-        if let Some(at) = self.name(class, &text, span) {
-            let number = Expr { id: ExprId(u32::MAX), kind: ExprKind::Number(at as f64), span };
-            *kind = IndexKind::Expr(Box::new(number));
+        if let Some(named) = self.named(class, &text, span) {
+            *kind = IndexKind::Expr(Box::new(Expr { id: ExprId(u32::MAX), kind: named, span }));
+        }
+    }
+
+    /// What stands in the place of a text.
+    fn named(&mut self, class: Class, name: &Arc<str>, span: Span) -> Option<ExprKind> {
+        match self.domains.is_vocabulary(class) {
+            true => Some(ExprKind::Token(Arc::clone(name))),
+            false => self.name(class, name, span).map(|at| ExprKind::Number(at as f64)),
         }
     }
 

@@ -15,7 +15,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::program::{Equation, Expr, ExprKind, Function, Index, IndexKind, Name};
+use crate::program::{Equation, Expr, ExprKind, Function, Head, Index, IndexKind, Name};
 
 /// A class of things that range over one domain.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -43,6 +43,8 @@ pub(crate) struct Domains {
     cycles: HashMap<Arc<str>, usize>,
     /// The cycles that an order of steps evaluates.
     ordered: HashSet<usize>,
+    /// What tokens are numbers of: the last axis of the result of a function that generates.
+    vocabulary: Option<u32>,
     /// The classes along which recursions go down, from the last position to the first.
     descending: HashSet<Class>,
 }
@@ -105,6 +107,9 @@ impl Domains {
                 {
                     indexed.insert(base.id);
                     domains.place(number, tensor, indices, &index, &declared);
+                    if is_relation(equations, tensor) {
+                        domains.place_tokens(tensor, indices, signature);
+                    }
                     reads.push(Read { equation: number, tensor, indices });
                 }
                 if let ExprKind::Name(tensor) = &expr.kind
@@ -157,6 +162,16 @@ impl Domains {
         self.cycles.get(tensor).copied()
     }
 
+    /// Whether the class is the vocabulary of a model.
+    pub fn is_vocabulary(&self, class: Class) -> bool {
+        self.vocabulary() == Some(class)
+    }
+
+    /// The class of the vocabulary, in a function that generates.
+    pub fn vocabulary(&self) -> Option<Class> {
+        self.vocabulary.map(|key| self.find(key))
+    }
+
     /// The classes and all that are linked to them by offsets.
     pub fn with_linked(&self, classes: impl IntoIterator<Item = Class>) -> HashSet<Class> {
         let mut reached: HashSet<Class> = classes.into_iter().collect();
@@ -191,6 +206,26 @@ impl Domains {
                     Key::Position(Arc::clone(tensor), position),
                     Key::Declared(Arc::clone(&axis.text)),
                 );
+            }
+        }
+        if let (true, Some(axis)) = (function.is_generator(), function.result_axes.last()) {
+            self.vocabulary = Some(self.key(Key::Declared(Arc::clone(&axis.text))));
+        }
+    }
+
+    /// What stands in the place of a token in a relation, `Follows(tok[p], v)`, ranges over the vocabulary.
+    fn place_tokens(&mut self, relation: &Arc<str>, indices: &[Index], signature: Option<&Function>) {
+        let Some(vocabulary) =
+            signature.and_then(|f| f.result_axes.last()).filter(|_| self.vocabulary.is_some())
+        else {
+            return;
+        };
+        for (position, index) in indices.iter().enumerate() {
+            if let IndexKind::Expr(expr) = &index.kind
+                && signature.is_some_and(|function| function.is_token(expr))
+            {
+                let place = Key::Position(Arc::clone(relation), position);
+                self.union(place, Key::Declared(Arc::clone(&vocabulary.text)));
             }
         }
     }
@@ -412,6 +447,12 @@ impl Domains {
         let staged: HashSet<Class> = self.staged.iter().map(|c| self.find(c.0)).collect();
         self.staged = self.with_linked(staged);
     }
+}
+
+/// Whether truth values alone define a tensor.
+fn is_relation(equations: &[Equation], tensor: &str) -> bool {
+    let mut own = equations.iter().filter(|equation| *equation.target.text == *tensor).peekable();
+    own.peek().is_some() && own.all(|equation| equation.head != Head::Tensor)
 }
 
 /// The distance of a read that no order of steps needs to look at.

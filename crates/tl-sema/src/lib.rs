@@ -17,8 +17,10 @@ mod capture;
 pub mod check;
 mod constants;
 mod domains;
+mod facts;
 mod kernels;
 pub mod model;
+mod outside;
 pub mod program;
 mod projection;
 pub mod reader;
@@ -33,6 +35,6 @@ pub use argument::{Argument, InputSlot, Limits, Loop, Member, OuterTensor, Scope
 pub use capture::{Captured, Surroundings};
 pub use check::{Checked, Importer, check, left_indices};
 pub use constants::Labels;
-pub use model::{MetaValue, Model};
+pub use model::{MetaValue, Model, NoToken};
 pub use program::{Constant, Fact, Function, Program};
 pub use trace::{Definitions, trace_expr, trace_function};

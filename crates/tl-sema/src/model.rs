@@ -19,6 +19,20 @@ pub enum MetaValue {
     List(Vec<MetaValue>),
 }
 
+/// Why a text is no token.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NoToken {
+    /// The model has no tokenizer that could say; why, in one sentence without a full stop.
+    NoTokenizer(String),
+    /// The text is encoded to other than one token.
+    Encodes {
+        /// The tokens, as they print.
+        to: Vec<String>,
+        /// A text that is one token and differs by a space at the beginning.
+        near: Option<String>,
+    },
+}
+
 /// A model: named tensors and metadata.
 pub trait Model: fmt::Debug + Send + Sync {
     /// The tensor of that full name, `blk.0.attn_q.weight`. Its shape is slowest axis first, so the language's first index
@@ -42,6 +56,19 @@ pub trait Model: fmt::Debug + Send + Sync {
     /// Keys of the metadata, for "did you mean".
     fn meta_keys(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// How many tokens its vocabulary has, if it has one.
+    fn vocabulary(&self) -> Option<usize> {
+        None
+    }
+
+    /// The token of the vocabulary that a text is, exactly.
+    ///
+    /// # Errors
+    /// When it is none, and what it is instead; when the model has no tokenizer.
+    fn token(&self, _text: &str) -> Result<u32, NoToken> {
+        Err(NoToken::NoTokenizer("there is none in it".to_owned()))
     }
 
     /// What to call the model in messages, such as its file's name.

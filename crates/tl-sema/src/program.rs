@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tl_ir::{Reduction, Scalar};
-use tl_syntax::Span;
+use tl_syntax::{Diagnostic, Span};
 
 /// Identity of an expression within its program.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -73,6 +73,8 @@ pub enum ExprKind {
     Paren(Box<Expr>),
     /// The facts of a relation: 1 where one of them says so, else 0.
     Facts(Arc<Facts>),
+    /// The token of the model's vocabulary that a text names, as a number.
+    Token(Arc<str>),
     /// Something that equations can't contain; the text says what, for the message.
     Unsupported(&'static str),
     /// Syntax that the parser has reported already.
@@ -290,6 +292,10 @@ pub struct Program {
     functions: HashMap<Arc<str>, Arc<Function>>,
     /// Names in the order of definition.
     order: Vec<Arc<str>>,
+    /// What stands outside of functions: relations, and what they read. See [`crate::outside`].
+    pub(crate) outside: Block,
+    /// Relations outside whose facts are not known without the script around them, and what to say of it.
+    pub(crate) later: Vec<(Arc<str>, Diagnostic)>,
     pub(crate) next_expr: u32,
 }
 
@@ -363,6 +369,21 @@ impl Function {
     }
 }
 
+impl Function {
+    /// The parameter that is the stream of tokens, if it generates.
+    fn tokens(&self) -> Option<&Arc<str>> {
+        let row = self.result_axes.first().filter(|_| self.is_generator())?;
+        let is_stream = |p: &&Param| matches!(p.axes.as_deref(), Some([axis]) if axis.text == row.text);
+        self.params.iter().find(is_stream).map(|param| &param.name.text)
+    }
+
+    /// Whether the expression is a token of the stream: `tok[p]`.
+    pub(crate) fn is_token(&self, expr: &Expr) -> bool {
+        let ExprKind::Index(base, _) = &expr.unparenthesized().kind else { return false };
+        matches!(&base.kind, ExprKind::Name(name) if self.tokens() == Some(name))
+    }
+}
+
 impl Projection {
     /// What it leaves as it is, on a left side: −∞ for the maximum, ∞ for the minimum, else 0.
     pub fn identity(self) -> f64 {
@@ -405,7 +426,8 @@ impl Expr {
     pub fn each_part<'e>(&'e self, visit: &mut dyn FnMut(&'e Expr)) {
         match &self.kind {
             ExprKind::Number(_) | ExprKind::Str(_) | ExprKind::Bool(_) | ExprKind::Name(_) => {}
-            ExprKind::Facts(_) | ExprKind::Unsupported(_) | ExprKind::Missing => {}
+            ExprKind::Facts(_) | ExprKind::Token(_) => {}
+            ExprKind::Unsupported(_) | ExprKind::Missing => {}
             ExprKind::List(parts) | ExprKind::Join(parts) | ExprKind::Apply(_, parts) => {
                 parts.iter().for_each(visit)
             }
@@ -431,7 +453,8 @@ impl Expr {
         visit(self);
         match &mut self.kind {
             ExprKind::Number(_) | ExprKind::Str(_) | ExprKind::Bool(_) | ExprKind::Name(_) => {}
-            ExprKind::Facts(_) | ExprKind::Unsupported(_) | ExprKind::Missing => {}
+            ExprKind::Facts(_) | ExprKind::Token(_) => {}
+            ExprKind::Unsupported(_) | ExprKind::Missing => {}
             ExprKind::List(parts) | ExprKind::Join(parts) | ExprKind::Apply(_, parts) => {
                 parts.iter_mut().for_each(|part| part.walk_mut(visit));
             }

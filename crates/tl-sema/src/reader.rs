@@ -9,6 +9,7 @@ use tl_ir::{Reduction, Scalar};
 use tl_syntax::ast;
 use tl_syntax::{Diagnostic, Span, codes};
 
+use crate::facts::{fact, facts_equation, rows_of, two_arities};
 use crate::program::*;
 
 /// Reads declarations into a program and collects what is wrong with them.
@@ -84,12 +85,27 @@ impl<'p> Reader<'p> {
             lhs.syntax().descendants().any(|node| node.kind() == tl_syntax::SyntaxKind::VirtualIndex);
         let mut value = self.opt_expr(equation.rhs(), equation.span());
         let head = if parenthesized && projection == Projection::Any { Head::Boolean } else { Head::Tensor };
+        let mut head = head;
+        let mut projection = projection;
+        let mut is_plain = op == ast::ProjectionOp::Assign;
+        let columns = indices.as_deref().unwrap_or_default();
+        let are_columns = columns.iter().all(|index: &Index| matches!(index.kind, IndexKind::Name(_)));
+        let arity = columns.len();
+        if head == Head::Boolean
+            && !explicit
+            && are_columns
+            && let Some(rows) = rows_of(&value, arity)
+        {
+            // `Allowed(v) = [" yes", " no"]`
+            value.kind = ExprKind::Facts(Arc::new(Facts { arity, rows }));
+            (projection, head, is_plain) = (Projection::Any, Head::Rule, false);
+        }
         if head == Head::Boolean && !explicit {
             value = self.truth(value);
         }
         let guard = equation.guard().map(|g| self.conditions(&g)).unwrap_or_default();
         let bound = self.bound(equation.until(), equation.steps());
-        let (is_plain, span) = (op == ast::ProjectionOp::Assign, equation.span());
+        let span = equation.span();
         Some(Equation {
             target,
             indices,
@@ -368,8 +384,17 @@ impl<'p> Reader<'p> {
         });
     }
 
+    /// A function that works along axes is one of equations: facts, rules and relations may stand in it.
     fn block(&mut self, function: &mut Function, block: &ast::Block) {
         let last = block.stmts().count();
+        let is_traced = !function.result_axes.is_empty() || function.params.iter().any(|p| p.axes.is_some());
+        let is_named = |name: &str| {
+            block
+                .stmts()
+                .any(|s| matches!(&s, ast::Stmt::Equation(e) if e.name().is_some_and(|n| n.as_str() == name)))
+        };
+        let has_result = is_named(&function.result.text);
+        let mut facts: Vec<(Name, Fact)> = Vec::new();
         for (i, stmt) in block.stmts().enumerate() {
             match &stmt {
                 ast::Stmt::Equation(equation) => match self.equation(equation) {
@@ -385,6 +410,21 @@ impl<'p> Reader<'p> {
                     let dims = self.dims(decl);
                     function.block.dims.extend(dims);
                 }
+                ast::Stmt::Rule(rule) if is_traced => {
+                    let rule = self.rule(rule);
+                    function.block.equations.extend(rule);
+                }
+                ast::Stmt::Relation(decl) if is_traced => {
+                    let columns = decl.columns().filter_map(|c| c.domain()).map(|d| name_of(&d)).collect();
+                    function.block.schemas.extend(decl.name().map(|name| (name_of(&name), columns)));
+                }
+                ast::Stmt::Expr(stated)
+                    if is_traced
+                        && (has_result || i + 1 < last)
+                        && stated.call().and_then(|c| fact(&c)).is_some() =>
+                {
+                    facts.extend(stated.call().and_then(|call| fact(&call)));
+                }
                 ast::Stmt::Expr(tail) if i + 1 == last => match tail.expr() {
                     Some(expr) => self.result_equation(function, &expr, Vec::new()),
                     None => continue,
@@ -394,9 +434,37 @@ impl<'p> Reader<'p> {
                 }
             }
         }
+        self.state(function, facts);
         let found = function.block.equations.iter().any(|e| e.target.text == function.result.text);
         if !found && function.script.is_none() {
             function.script = Some((function.span, "no equation that defines the result"));
+        }
+    }
+
+    /// The facts of a function's body, those of one relation together. What no equation reads is no relation but a call of a script's.
+    fn state(&mut self, function: &mut Function, facts: Vec<(Name, Fact)>) {
+        let read = crate::outside::reads(function, self.program);
+        let mut relations: Vec<(Name, Vec<Fact>)> = Vec::new();
+        for (name, fact) in facts {
+            let is_defined = function.block.equations.iter().any(|e| e.target.text == name.text);
+            if !is_defined && !read.contains(&name.text) {
+                function.script.get_or_insert((fact.span, "an expression statement"));
+                continue;
+            }
+            match relations.iter_mut().find(|(other, _)| other.text == name.text) {
+                Some((_, rows)) => rows.push(fact),
+                None => relations.push((name, vec![fact])),
+            }
+        }
+        for (name, rows) in relations {
+            let arity = rows[0].constants.len();
+            if let Some(other) = rows.iter().find(|row| row.constants.len() != arity) {
+                self.diagnostics.push(two_arities(&name, arity, other));
+                continue;
+            }
+            self.program.next_expr += 1;
+            let id = ExprId(self.program.next_expr);
+            function.block.equations.push(facts_equation(&name, arity, rows, id));
         }
     }
 
@@ -623,7 +691,7 @@ pub(crate) fn argument_index(value: Expr) -> Index {
     Index { kind, dotted: false, span }
 }
 
-fn name_of(ident: &ast::Ident) -> Name {
+pub(crate) fn name_of(ident: &ast::Ident) -> Name {
     Name { text: ident.as_str().into(), span: ident.span() }
 }
 

@@ -109,6 +109,9 @@ codes! {
     W0450 SINGLE_INDEX "an index occurs once and is summed"
     W0451 UNKNOWN_CONSTANT "a query names a constant that nothing else names"
 
+    // 05xx: relations and rules
+    E0501 NO_TOKEN "a text is no token of the model's vocabulary"
+
     // 06xx: staging, causality, limits
     E0601 CYCLIC_DEFINITION "a definition needs itself"
     E0602 TOO_MANY_STEPS "unrolling takes too many steps"

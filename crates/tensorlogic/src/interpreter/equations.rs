@@ -448,10 +448,35 @@ impl Equations {
                     let dims = self.dims.iter().filter(|dim| declares(dim, &name));
                     pending.extend(dims.map(|dim| dim.syntax().clone()));
                     found.extend(self.sharing_domains(&name));
+                    for relation in self.read_in_functions(&name) {
+                        if found.insert(Arc::clone(&relation)) {
+                            pending.extend(self.visible(&relation).map(|(_, w)| w.clause.syntax().clone()));
+                            found.extend(self.sharing_domains(&relation));
+                        }
+                    }
                 }
             }
         }
         found
+    }
+
+    /// The relations outside that a function reads, and the functions that it calls.
+    fn read_in_functions(&self, name: &str) -> BTreeSet<Arc<str>> {
+        let (mut relations, mut functions) = (BTreeSet::new(), BTreeSet::new());
+        let mut pending: Vec<Arc<str>> = vec![name.into()];
+        while let Some(name) = pending.pop() {
+            let Some(function) = self.program.function(&name).filter(|_| functions.insert(Arc::clone(&name)))
+            else {
+                continue;
+            };
+            for read in function.reads() {
+                match self.is_relation(&read) {
+                    true => _ = relations.insert(read),
+                    false => pending.push(read),
+                }
+            }
+        }
+        relations
     }
 
     /// The relations that are declared over a domain that a relation has, too.

@@ -61,6 +61,7 @@ pub(crate) use fault::closest;
 pub use function::{Function, signature};
 pub use host::{CapturedHost, Host};
 pub use limits::Limits;
+pub(crate) use supplied::facts_of_file;
 pub use tensor::TensorValue;
 pub use value::{Dict, Key, Value};
 

@@ -18,12 +18,14 @@ use tl_syntax::ast::{self, AstNode, Expr};
 use tl_syntax::{Diagnostic, Node, Span, SyntaxKind, codes};
 
 use super::Interpreter;
+use super::builtins::files;
 use super::convert::{items, to_tensor};
 use super::fault::{Eval, Interrupt, fault};
 use super::reading::argument;
 use super::relations::constant;
 use super::tensor::TensorValue;
 use super::value::{Dict, Value};
+use crate::loader::Loader;
 
 /// What a call in an equation has supplied.
 #[derive(Debug)]
@@ -115,6 +117,55 @@ impl Interpreter {
         };
         Ok(Supplied { span, what, read: self.equations.names_behind(&expr) })
     }
+}
+
+/// The facts of a relation that a file gives, as `R(a, b) = file("…")` says before any script runs. `from` is the file with this call.
+///
+/// # Errors
+/// When the call is another, or has arguments that only a script knows; when the file can't be read, or gives no facts.
+pub(crate) fn facts_of_file(
+    call: &ast::CallExpr,
+    arity: usize,
+    loader: &dyn Loader,
+    from: &str,
+) -> Result<Vec<Fact>, Box<Diagnostic>> {
+    let span = call.span();
+    let given = call.arguments().map(|argument| {
+        let name = match &argument {
+            ast::Argument::Named(named) => named.name().map(|name| name.as_str().into()),
+            ast::Argument::Positional(_) => None,
+        };
+        let expr = argument.value()?;
+        Some((name, known(&expr)?, expr.span()))
+    });
+    let given: Option<Vec<_>> = given.collect();
+    let is_file = call.name().is_some_and(|name| name.as_str() == "file");
+    let Some(given) = given.filter(|_| is_file) else {
+        let found = Diagnostic::error(codes::NOT_IN_EQUATION, span, "only a script can compute these facts")
+            .here("a function that generates reads them, and runs without the script")
+            .help("give them as constants, or by a `file(\"…\")` whose arguments are constants");
+        return Err(Box::new(found));
+    };
+    let value = files::read_known(loader, from, given).map_err(|error| {
+        let found = Diagnostic::error(codes::CALL_FAILED, span, error.message);
+        Box::new(error.help.into_iter().fold(found, Diagnostic::help))
+    })?;
+    facts(&value, arity, span).map_err(|interrupt| {
+        let first = interrupt.into_diagnostics().into_iter().next();
+        let other = || Diagnostic::error(codes::CALL_FAILED, span, "the file gives no facts");
+        Box::new(first.unwrap_or_else(other))
+    })
+}
+
+/// The value of an expression of constants.
+fn known(expr: &Expr) -> Option<Value> {
+    Some(match expr {
+        Expr::String(text) => Value::text(text.value()),
+        Expr::Number(number) => Value::Number(number.value()?.as_f64()),
+        Expr::Bool(value) => Value::Bool(value.value()),
+        Expr::List(list) => Value::list(list.elements().map(|e| known(&e)).collect::<Option<Vec<_>>>()?),
+        _ => return None,
+    })
 }
 
 /// The rows of a relation: of a table, a matrix or a list its rows, of a text its words and where they stand.

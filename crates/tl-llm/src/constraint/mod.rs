@@ -10,6 +10,7 @@
 //!
 //! Invariant: tokens that end a text are none of a mask. Whether they may come follows from [`Constraint::accepts`].
 
+pub(crate) mod builtins;
 mod choice;
 #[cfg(feature = "constrain")]
 mod guidance;

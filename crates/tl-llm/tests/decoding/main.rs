@@ -11,3 +11,4 @@ mod guards;
 mod models;
 mod samples;
 mod speculation;
+mod vocabulary;

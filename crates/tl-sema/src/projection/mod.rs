@@ -290,7 +290,7 @@ impl Walk<'_> {
         let inner = Around { outermost: false, ..around.clone() };
         match &expr.kind {
             ExprKind::Number(_) | ExprKind::Str(_) | ExprKind::Bool(_) => Vec::new(),
-            ExprKind::Facts(_) | ExprKind::Missing => Vec::new(),
+            ExprKind::Facts(_) | ExprKind::Token(_) | ExprKind::Missing => Vec::new(),
             ExprKind::Unsupported(what) => {
                 self.diagnostics.push(not_in_equation(expr.span, what));
                 Vec::new()

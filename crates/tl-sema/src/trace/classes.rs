@@ -92,7 +92,14 @@ impl Tracer<'_> {
             // What is wrong is reported where it is evaluated.
             self.withheld.extend(self.diagnostics.drain(reported..));
         }
-        settle_deferred(&mut solver, deferred);
+        settle_deferred(&mut solver, &mut deferred);
+        if let Some(vocabulary) = block.domains.vocabulary()
+            && solver.get(&vocabulary).is_none()
+            && let Some((extent, origin)) = self.vocabulary_size(frame)
+        {
+            solver.plain(vocabulary, extent, origin);
+            settle_deferred(&mut solver, &mut deferred);
+        }
         let classes = self.all_classes(&block);
         Ok(classes.into_iter().filter_map(|class| Some((class, solver.get(&class)?.clone()))).collect())
     }
@@ -294,7 +301,7 @@ impl Tracer<'_> {
 }
 
 /// Deferred facts become facts as the sizes of their axes become known.
-fn settle_deferred(solver: &mut Solver<Class>, mut deferred: Vec<Deferred>) {
+fn settle_deferred(solver: &mut Solver<Class>, deferred: &mut Vec<Deferred>) {
     loop {
         solver.solve();
         let before = deferred.len();
@@ -323,7 +330,7 @@ fn settle_deferred(solver: &mut Solver<Class>, mut deferred: Vec<Deferred>) {
             },
             Deferred::Written(..) => true,
         });
-        if deferred.len() == before && !settle_written(solver, &mut deferred) {
+        if deferred.len() == before && !settle_written(solver, deferred) {
             return;
         }
     }

@@ -57,6 +57,7 @@ impl Tracer<'_> {
             ExprKind::Bool(b) => Ok(Value::Bool(*b)),
             ExprKind::Str(text) => Ok(Value::Str(Arc::clone(text))),
             ExprKind::Facts(facts) => self.facts(cx, facts, span),
+            ExprKind::Token(text) => self.token(&Rc::clone(&cx.frame), text, span),
             ExprKind::List(items) => {
                 let items: Res<Vec<Value>> = items.iter().map(|item| self.eval(cx, item)).collect();
                 Ok(Value::List(Rc::new(items?)))

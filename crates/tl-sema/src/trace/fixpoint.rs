@@ -20,7 +20,7 @@ use tl_ir::{NodeId, Op, Reduction};
 use tl_syntax::{Diagnostic, Span, codes};
 
 use crate::argument::{Loop, Member};
-use crate::program::{Constant, Equation, Expr, ExprKind, Facts, Projection};
+use crate::program::{Equation, Expr, ExprKind, Facts, Projection};
 use crate::rounds::{converges, mentions};
 
 use super::eval::scalar;
@@ -218,10 +218,7 @@ impl Tracer<'_> {
         for row in &facts.rows {
             let mut at = 0;
             for ((constant, &(class, _)), &size) in row.constants.iter().zip(&sizes).zip(&shape) {
-                let position = match constant {
-                    Constant::Number(n) => Some(*n),
-                    Constant::Str(name) => frame.block.constants.position(class, name),
-                };
+                let position = self.fact_position(&frame, class, constant, row.span)?;
                 let Some(position) = position.filter(|&p| p < size) else {
                     return self.fail(
                         Diagnostic::error(codes::BAD_INDEX, row.span, "the fact lies outside of its domain")

@@ -42,6 +42,7 @@ mod slots;
 mod stack;
 mod tree;
 mod value;
+mod vocabulary;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -95,6 +96,10 @@ pub(crate) struct Clause {
 /// The state of one tracing.
 pub(crate) struct Tracer<'a> {
     program: &'a Program,
+    /// The relations that functions may read.
+    outside: &'a crate::program::Block,
+    /// Whether no script runs around what is traced.
+    alone: bool,
     limits: &'a Limits,
     stack: Stack,
     scope: Option<&'a dyn Scope>,
@@ -142,6 +147,7 @@ pub fn trace_function(
     };
     with_large(|stack| {
         let mut tracer = Tracer::new(program, None, limits, stack);
+        tracer.alone = true;
         let traced = tracer.function(function, arguments);
         tracer.finish(traced, function.span)
     })
@@ -156,6 +162,8 @@ impl<'a> Tracer<'a> {
     ) -> Self {
         Self {
             program,
+            outside: &program.outside,
+            alone: false,
             limits,
             stack,
             scope,
@@ -278,7 +286,14 @@ impl<'a> Tracer<'a> {
                 false => Ok(Rc::clone(block)),
             };
         }
-        let block = Block::of_function(function, self.program);
+        if self.alone && !self.program.later.is_empty() {
+            let taken = crate::outside::take_in(function, self.program, self.outside).equations;
+            let is_taken = |name: &Arc<str>| taken.iter().any(|equation| equation.target.text == *name);
+            if let Some((_, found)) = self.program.later.iter().find(|(name, _)| is_taken(name)) {
+                return self.fail(found.clone());
+            }
+        }
+        let block = Block::of_function(function, self.program, self.outside);
         self.blocks.insert(Arc::clone(&function.name.text), Rc::clone(&block));
         if let Some((span, what)) = function.script {
             return self.fail(

@@ -50,6 +50,7 @@ pub fn trace_expr(
     with_large(|stack| {
         let block = Block::of_script(&definitions.block, wanted.clone(), program, &scope);
         let mut tracer = Tracer::new(program, Some(&scope), limits, stack);
+        tracer.outside = &definitions.block;
         tracer.diagnostics.extend(errors.iter().cloned());
         let traced = tracer.script(block);
         tracer.finish(traced, value.span)
@@ -154,23 +155,10 @@ impl Definitions {
 
     /// Adds the facts of a relation, each with as many constants as it has columns.
     pub fn add_facts(&mut self, name: &str, span: Span, arity: usize, rows: Vec<Fact>) {
-        // No program can write an index with a space.
-        let index = |column: usize| Index {
-            kind: IndexKind::Name(format!("column {column}").into()),
-            dotted: false,
-            span,
-        };
         self.program.next_expr += 1;
         let id = ExprId(self.program.next_expr);
-        let value = Expr { id, kind: ExprKind::Facts(Arc::new(Facts { arity, rows })), span };
-        let target = Name { text: name.into(), span };
-        self.block.equations.push(Equation {
-            indices: Some((0..arity).map(index).collect()),
-            projection: Projection::Any,
-            is_plain: false,
-            head: Head::Rule,
-            ..crate::block::unit("", &target, &value)
-        });
+        let name = Name { text: name.into(), span };
+        self.block.equations.push(crate::facts::facts_equation(&name, arity, rows, id));
     }
 
     /// Adds the facts of a relation that an equation defines; its left side names the columns.

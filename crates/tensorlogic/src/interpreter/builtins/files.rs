@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use tl_formats::csv::{self, Column, Dialect, Header, Table};
 use tl_formats::{json, npy, npz, safetensors};
+use tl_syntax::Span;
 use tl_tensor::{Buffer, Tensor};
 
 use super::super::builtin::{Arguments, Builtin, CallError, Purity::*};
@@ -26,6 +27,7 @@ use super::super::convert::{elements, items, to_tensor};
 use super::super::tensor::{TensorValue, widen};
 use super::super::value::{Dict, Key, Value};
 use super::row;
+use crate::loader::{LoadError, Loader, relative, resolve};
 
 pub(super) const TABLE: &[Builtin] = &[row(
     "file",
@@ -99,12 +101,35 @@ const TEXTS: usize = 2;
 const DELIMITER: usize = 3;
 
 fn read(context: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
+    read_from(&*context.loader(), &|path| context.resolve(path), &arguments)
+}
+
+/// What the file that the arguments of `file(…)` name holds.
+fn read_from(
+    loader: &dyn Loader,
+    resolve: &dyn Fn(&str) -> Result<String, LoadError>,
+    arguments: &Arguments,
+) -> Result<Value, CallError> {
     let written = arguments.text(PATH)?;
     let format = format_of(&written)?;
     let about = |message: String| CallError::new(message).about(PATH);
-    let path = context.resolve(&written).map_err(|e| about(e.to_string()))?;
-    let bytes = context.loader().read(&path).map_err(|e| about(e.to_string()))?;
-    (format.read)(bytes, &arguments).map_err(|e| in_file(&written, e))
+    let path = resolve(&written).map_err(|e| about(e.to_string()))?;
+    let bytes = loader.read(&path).map_err(|e| about(e.to_string()))?;
+    (format.read)(bytes, arguments).map_err(|e| in_file(&written, e))
+}
+
+/// What `file(…)` gives for arguments that are known before the program runs; `from` is the file that says so.
+pub(in super::super) fn read_known(
+    loader: &dyn Loader,
+    from: &str,
+    given: Vec<(Option<Arc<str>>, Value, Span)>,
+) -> Result<Value, CallError> {
+    let arguments = TABLE[0].bind(given).map_err(|(error, _)| error)?;
+    let of_file = |path: &str| match loader.is_open() {
+        true => Ok(relative(path, from)),
+        false => resolve(path, from),
+    };
+    read_from(loader, &of_file, &arguments)
 }
 
 /// Writes a value into the file that the arguments of `file(…)` name.
@@ -282,6 +307,14 @@ fn value_of_json(value: json::Value) -> Value {
 
 fn write_json(value: &Value, _: &Arguments) -> Result<Vec<u8>, CallError> {
     Ok(json::write(&json_of(value, JSON_DEPTH)?))
+}
+
+/// A value as a text of JSON.
+///
+/// # Errors
+/// When it holds something that JSON has not.
+pub fn json_text(value: &Value) -> Result<String, CallError> {
+    Ok(String::from_utf8_lossy(&json::write(&json_of(value, JSON_DEPTH)?)).into_owned())
 }
 
 fn write_jsonl(value: &Value, _: &Arguments) -> Result<Vec<u8>, CallError> {

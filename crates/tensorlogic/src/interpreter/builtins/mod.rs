@@ -12,7 +12,8 @@ mod tensors;
 mod texts;
 mod world;
 
-pub use models::{allowed_tokens, generator_of, open_model};
+pub use files::json_text;
+pub use models::{allowed_tokens, generator_of, open_model, text_prompt, turn_prompt};
 
 use tl_ir::Scalar;
 

@@ -220,16 +220,26 @@ fn next_logits(context: &mut Context<'_>, arguments: Arguments) -> Result<Value,
 fn generate(context: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
     let (model, text, n) = (arguments.model(0)?, arguments.text(1)?, arguments.count_or(2, 64)?);
     let tokenizer = Arc::clone(model.tokenizer().map_err(failed)?);
-    let options = EncodeOptions { parse_special: false, add_special: true };
-    let prompt = tokenizer.encode(&text, options).map_err(|e| CallError::new(e.to_string()).about(1))?;
-    if prompt.is_empty() {
-        return Err(CallError::new("a model continues a text of at least one token").about(1));
-    }
+    let prompt = text_prompt(&model, &text)?;
     let session = generator_of(context, &model)?.session();
     let allowed = arguments.get(3).map(|_| allowed_tokens(&arguments, 3, session.generator().vocabulary()));
     let allowed = allowed.transpose()?;
     let ids = continue_greedily(context, session, &tokenizer, &prompt, n, allowed.as_deref())?;
     Ok(tokenizer.decode_text(&ids, DecodeOptions::default()).into())
+}
+
+/// The ids of a text that a model is to continue; the text is the second argument.
+///
+/// # Errors
+/// When the model has no tokenizer, or the text no tokens.
+pub fn text_prompt(model: &Model, text: &str) -> Result<Vec<u32>, CallError> {
+    let options = EncodeOptions { parse_special: false, add_special: true };
+    let tokenizer = model.tokenizer().map_err(failed)?;
+    let prompt = tokenizer.encode(text, options).map_err(|e| CallError::new(e.to_string()).about(1))?;
+    match prompt.is_empty() {
+        true => Err(CallError::new("a model continues a text of at least one token").about(1)),
+        false => Ok(prompt),
+    }
 }
 
 /// An argument that says of each token of a vocabulary whether it may come.
@@ -257,13 +267,25 @@ pub fn allowed_tokens(
 fn chat(context: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallError> {
     let (model, text, n) = (arguments.model(0)?, arguments.text(1)?, arguments.count_or(2, 256)?);
     let tokenizer = Arc::clone(model.tokenizer().map_err(failed)?);
+    let system = arguments.get(3).map(|_| arguments.text(3)).transpose()?;
+    let prompt = turn_prompt(&model, &text, system.as_deref())?;
+    let session = generator_of(context, &model)?.session();
+    let ids = continue_greedily(context, session, &tokenizer, &prompt, n, None)?;
+    Ok(tokenizer.decode_text(&ids, DecodeOptions::default()).into())
+}
+
+/// The ids of a conversation with one message, which is the second argument, up to where the answer begins.
+///
+/// # Errors
+/// When the model has no tokenizer or no chat template, or the template fails.
+pub fn turn_prompt(model: &Model, text: &str, system: Option<&str>) -> Result<Vec<u32>, CallError> {
+    let tokenizer = model.tokenizer().map_err(failed)?;
     let Some(template) = model.chat_template().map_err(failed)? else {
         let help = "`generate(model, text)` continues a text";
         return Err(CallError::new(format!("`{}` has no chat template", model.name())).about(0).help(help));
     };
-    let system = arguments.get(3).map(|_| arguments.text(3)).transpose()?;
     let messages: Vec<Message> =
-        system.iter().map(|s| Message::new("system", &**s)).chain([Message::new("user", &*text)]).collect();
+        system.iter().map(|s| Message::new("system", *s)).chain([Message::new("user", text)]).collect();
     let special =
         |id: Option<u32>| id.map(|id| String::from_utf8_lossy(&tokenizer.token_bytes(id)).into_owned());
     let options = RenderOptions {
@@ -274,10 +296,7 @@ fn chat(context: &mut Context<'_>, arguments: Arguments) -> Result<Value, CallEr
     };
     let rendered = template.render(&messages, &options).map_err(|e| CallError::new(e.to_string()))?;
     let options = EncodeOptions { parse_special: true, add_special: false };
-    let prompt = tokenizer.encode(&rendered, options).map_err(|e| CallError::new(e.to_string()).about(1))?;
-    let session = generator_of(context, &model)?.session();
-    let ids = continue_greedily(context, session, &tokenizer, &prompt, n, None)?;
-    Ok(tokenizer.decode_text(&ids, DecodeOptions::default()).into())
+    tokenizer.encode(&rendered, options).map_err(|e| CallError::new(e.to_string()).about(1))
 }
 
 /// Feeds a prompt and the most probable token after it that is allowed, again and again: up to `n`, or up to the end of the answer.
