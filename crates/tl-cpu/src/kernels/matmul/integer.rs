@@ -35,8 +35,9 @@ pub(super) const WORDS: usize = GROUP / 2;
 pub(super) const QUADS: usize = GROUP / 4;
 /// Groups that are unpacked before they are multiplied: 16 rows of 768 values, 12 KiB of bytes or 24 KiB of pairs.
 pub(super) const PANEL: usize = 24;
-/// How far ahead weights are asked for: what a processor reads while memory answers, with much to spare.
-pub(super) const AHEAD: usize = 48 << 10;
+/// How far ahead weights are asked for: what a processor reads while memory answers. Much more costs half of the speed, for the lines come in the way of those
+/// that the processor fetches by itself.
+pub(super) const AHEAD: usize = 4 << 10;
 /// What is known of the memory that is read next, in bytes: `AHEAD` and a tile of long rows.
 const FARTHEST: usize = 256 << 10;
 /// Rows of activations that are multiplied by all weights of a call before the next are: they stay in the second cache.
