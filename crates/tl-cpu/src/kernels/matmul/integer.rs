@@ -195,14 +195,29 @@ impl Upcoming {
     }
 }
 
+/// Bytes that a tile's group, or half of one, takes.
+#[inline(always)]
+const fn share<Fmt: Format>() -> usize {
+    LANES * Fmt::BYTES / (Fmt::BLOCK / GROUP * Fmt::HALVES)
+}
+
+/// Asks for the part of a share that comes with quad `c`, so that requests are spread evenly over the work.
+#[inline(always)]
+fn prefetch_part<S: Simd, Fmt: Format>(s: S, ahead: *const u8, c: usize) {
+    let (lines, quads) = (share::<Fmt>().div_ceil(64), QUADS / Fmt::HALVES);
+    let c = c % quads;
+    for line in lines * c / quads..lines * (c + 1) / quads {
+        s.prefetch(ahead.wrapping_add(line * 64));
+    }
+}
+
 /// Asks for as many bytes as a tile's group, or half of one, takes.
 #[inline(always)]
 pub(super) fn prefetch_share<S: Simd, Fmt: Format>(s: S, ahead: &mut *const u8) {
-    let share = LANES * Fmt::BYTES / (Fmt::BLOCK / GROUP * Fmt::HALVES);
-    for line in (0..share).step_by(64) {
+    for line in (0..share::<Fmt>()).step_by(64) {
         s.prefetch(ahead.wrapping_add(line));
     }
-    *ahead = ahead.wrapping_add(share);
+    *ahead = ahead.wrapping_add(share::<Fmt>());
 }
 
 impl Tile {
@@ -338,6 +353,7 @@ impl<S: Simd, Fmt: Format> Sink<S> for Multiply<S, Fmt> {
     fn quad(&mut self, group: usize, slot: usize, c: usize, bytes: S::I) {
         let s = self.s;
         let int = self.int[slot];
+        prefetch_part::<S, Fmt>(s, self.ahead.wrapping_add(slot * share::<Fmt>()), c);
         // SAFETY: `x` has the words of every group of the block.
         self.int[slot] = unsafe {
             let x = self.x.add(group * WORDS);
@@ -355,7 +371,7 @@ impl<S: Simd, Fmt: Format> Sink<S> for Multiply<S, Fmt> {
     fn finish(&mut self, group: usize, slot: usize, half: usize, scale: S::F, min: S::F) {
         // SAFETY: There is a `GroupMeta` for every group of the block.
         let meta = unsafe { &*self.meta.add(group) };
-        prefetch_share::<S, Fmt>(self.s, &mut self.ahead);
+        self.ahead = self.ahead.wrapping_add(share::<Fmt>());
         let int = total(self.s, std::mem::replace(&mut self.int[slot], [self.s.splat_i(0); 2]));
         self.acc[half] = extend::<S, Fmt>(self.s, int, meta, half, (scale, min), self.acc[half]);
     }

@@ -28,29 +28,6 @@ pub(crate) struct Q5K;
 #[derive(Clone, Copy)]
 pub(crate) struct Q6K;
 
-/// Runs the block four times with a constant: counting loops of such size are not unrolled by themselves, and arrays that they index stay
-/// in memory.
-macro_rules! four {
-    ($i:ident => $body:block) => {{
-        {
-            const $i: usize = 0;
-            $body
-        }
-        {
-            const $i: usize = 1;
-            $body
-        }
-        {
-            const $i: usize = 2;
-            $body
-        }
-        {
-            const $i: usize = 3;
-            $body
-        }
-    }};
-}
-
 /// The scales and minima of two groups of Q4_K and Q5_K: bytes `at` and `at + 1` of a word each.
 #[inline(always)]
 fn scaled<S: Simd>(s: S, d: S::F, word: S::I, at: usize) -> [S::F; 2] {
@@ -87,9 +64,9 @@ impl Format for Q2K {
         let (words, ds) = unsafe { (s.columns4(p, step), s.column(p.add(80), step)) };
         let (d, dmin) = (s.low_f16(ds), s.sub(s.splat(0.0), s.high_f16(ds)));
         let (mut scales, mut mins) = ([d; 16], [d; 16]);
-        four!(W => {
+        unrolled!(0 1 2 3, W => {
             let (low, high) = (low_nibbles(s, words[W]), high_nibbles(s, words[W]));
-            four!(I => {
+            unrolled!(0 1 2 3, I => {
                 scales[4 * W + I] = s.mul(d, byte(s, low, I));
                 mins[4 * W + I] = s.mul(dmin, byte(s, high, I));
             });
@@ -99,14 +76,14 @@ impl Format for Q2K {
             for half in 0..2 {
                 // SAFETY: The caller vouches for the block.
                 let words = unsafe { s.columns4(p.add(16 + 32 * n + 16 * half), step) };
-                four!(C => {
+                unrolled!(0 1 2 3, C => {
                     let (word, c) = (words[C], 4 * half + C);
                     sink.quad(4 * n, 0, c, s.and(word, two_bits));
                     sink.quad(4 * n + 1, 1, c, s.and(s.shr16::<2>(word), two_bits));
                     sink.quad(4 * n + 2, 2, c, s.and(s.shr16::<4>(word), two_bits));
                     sink.quad(4 * n + 3, 3, c, s.and(s.shr16::<6>(word), two_bits));
                 });
-                four!(J => {
+                unrolled!(0 1 2 3, J => {
                     let at = 8 * n + 2 * J + half;
                     sink.finish(4 * n + J, J, half, scales[at], mins[at]);
                 });
@@ -138,8 +115,8 @@ impl Format for Q3K {
             s.or(high_nibbles(s, b), s.and(s.shr::<2>(c), upper)),
         ];
         let mut scales = [d; 16];
-        four!(W => {
-            four!(I => {
+        unrolled!(0 1 2 3, W => {
+            unrolled!(0 1 2 3, I => {
                 scales[4 * W + I] = s.mul(d, s.sub(byte(s, words[W], I), s.splat(32.0)));
             });
         });
@@ -151,7 +128,7 @@ impl Format for Q3K {
                 let (words, high) = unsafe {
                     (s.columns4(p.add(32 + 32 * n + 16 * half), step), s.columns4(p.add(16 * half), step))
                 };
-                four!(C => {
+                unrolled!(0 1 2 3, C => {
                     let (word, high) = (words[C], s.shr_by(high[C], 4 * n as u32));
                     let c = 4 * half + C;
                     sink.quad(4 * n, 0, c, join(s, (word, two_bits), (s.shl16::<2>(high), third)));
@@ -159,7 +136,7 @@ impl Format for Q3K {
                     sink.quad(4 * n + 2, 2, c, join(s, (s.shr16::<4>(word), two_bits), (high, third)));
                     sink.quad(4 * n + 3, 3, c, join(s, (s.shr16::<6>(word), two_bits), (s.shr16::<1>(high), third)));
                 });
-                four!(J => {
+                unrolled!(0 1 2 3, J => {
                     let scale = scales[8 * n + 2 * J + half];
                     sink.finish(4 * n + J, J, half, scale, scale);
                 });
@@ -189,15 +166,15 @@ impl Format for Q4K {
         let [ds, a, b, c] = unsafe { s.columns4(p, step) };
         let (d, dmin) = (s.low_f16(ds), s.sub(s.splat(0.0), s.high_f16(ds)));
         let (scales, mins) = six_bits(s, [a, b, c]);
-        four!(J => {
-            for part in 0..2 {
+        unrolled!(0 1 2 3, J => {
+            unrolled!(0 1, PART => {
                 // SAFETY: The caller vouches for the block.
-                let words = unsafe { s.columns4(p.add(16 + 32 * J + 16 * part), step) };
-                four!(C => {
-                    sink.quad(2 * J, 0, 4 * part + C, low_nibbles(s, words[C]));
-                    sink.quad(2 * J + 1, 1, 4 * part + C, high_nibbles(s, words[C]));
+                let words = unsafe { s.columns4(p.add(16 + 32 * J + 16 * PART), step) };
+                unrolled!(0 1 2 3, C => {
+                    sink.quad(2 * J, 0, 4 * PART + C, low_nibbles(s, words[C]));
+                    sink.quad(2 * J + 1, 1, 4 * PART + C, high_nibbles(s, words[C]));
                 });
-            }
+            });
             let scale = scaled(s, d, scales[J / 2], 2 * (J % 2));
             let min = scaled(s, dmin, mins[J / 2], 2 * (J % 2));
             sink.finish(2 * J, 0, 0, scale[0], min[0]);
@@ -218,22 +195,22 @@ impl Format for Q5K {
         let (d, dmin) = (s.low_f16(ds), s.sub(s.splat(0.0), s.high_f16(ds)));
         let (scales, mins) = six_bits(s, [a, b, c]);
         let fifth = s.splat_i(0x1010_1010);
-        four!(J => {
-            for part in 0..2 {
+        unrolled!(0 1 2 3, J => {
+            unrolled!(0 1, PART => {
                 // SAFETY: The caller vouches for the block.
                 let (words, high) = unsafe {
-                    (s.columns4(p.add(48 + 32 * J + 16 * part), step), s.columns4(p.add(16 + 16 * part), step))
+                    (s.columns4(p.add(48 + 32 * J + 16 * PART), step), s.columns4(p.add(16 + 16 * PART), step))
                 };
-                four!(C => {
+                unrolled!(0 1 2 3, C => {
                     // Bits 2J and 2J + 1 of each byte, moved to bits 4 and 5.
                     let pair = s.and(s.shr_by(high[C], 2 * J as u32), s.splat_i(0x0303_0303));
                     let bits = s.shl::<4>(pair);
                     let low = s.or(low_nibbles(s, words[C]), s.and(bits, fifth));
                     let high = s.or(high_nibbles(s, words[C]), s.and(s.shr16::<1>(bits), fifth));
-                    sink.quad(2 * J, 0, 4 * part + C, low);
-                    sink.quad(2 * J + 1, 1, 4 * part + C, high);
+                    sink.quad(2 * J, 0, 4 * PART + C, low);
+                    sink.quad(2 * J + 1, 1, 4 * PART + C, high);
                 });
-            }
+            });
             let scale = scaled(s, d, scales[J / 2], 2 * (J % 2));
             let min = scaled(s, dmin, mins[J / 2], 2 * (J % 2));
             sink.finish(2 * J, 0, 0, scale[0], min[0]);
@@ -253,8 +230,8 @@ impl Format for Q6K {
         // SAFETY: The caller vouches for the block.
         let (words, d) = unsafe { (s.columns4(p.add(192), step), s.column_f16(p.add(208), step)) };
         let mut scales = [d; 16];
-        four!(W => {
-            four!(I => {
+        unrolled!(0 1 2 3, W => {
+            unrolled!(0 1 2 3, I => {
                 scales[4 * W + I] = s.mul(d, signed_byte(s, words[W], I));
             });
         });
@@ -267,14 +244,14 @@ impl Format for Q6K {
                     let high = p.add(128 + 32 * n + 16 * half);
                     (s.columns4(low, step), s.columns4(low.add(32), step), s.columns4(high, step))
                 };
-                four!(C => {
+                unrolled!(0 1 2 3, C => {
                     let (first, second, high, c) = (first[C], second[C], high[C], 4 * half + C);
                     sink.quad(4 * n, 0, c, join(s, (first, nibble), (s.shl16::<4>(high), upper)));
                     sink.quad(4 * n + 1, 1, c, join(s, (second, nibble), (s.shl16::<2>(high), upper)));
                     sink.quad(4 * n + 2, 2, c, join(s, (s.shr16::<4>(first), nibble), (high, upper)));
                     sink.quad(4 * n + 3, 3, c, join(s, (s.shr16::<4>(second), nibble), (s.shr16::<2>(high), upper)));
                 });
-                four!(J => {
+                unrolled!(0 1 2 3, J => {
                     let scale = scales[8 * n + 2 * J + half];
                     sink.finish(4 * n + J, J, half, scale, scale);
                 });

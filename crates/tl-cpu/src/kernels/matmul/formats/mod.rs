@@ -9,6 +9,17 @@
 
 #![expect(unsafe_code, reason = "blocks are read through pointers")]
 
+/// Runs a block once for each number, which is a constant in it: counting loops of such size are not unrolled by themselves, and arrays that they index stay
+/// in memory.
+macro_rules! unrolled {
+    ($($n:literal)*, $i:ident => $body:block) => {{
+        $({
+            const $i: usize = $n;
+            $body
+        })*
+    }};
+}
+
 pub(super) mod iq4;
 pub(super) mod k_quants;
 pub(super) mod mxfp4;

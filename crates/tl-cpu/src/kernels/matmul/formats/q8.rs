@@ -16,13 +16,13 @@ impl Format for Q8_0 {
 
     #[inline(always)]
     unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
-        for part in 0..2 {
+        unrolled!(0 1, PART => {
             // SAFETY: The caller vouches for the block.
-            let words = unsafe { s.columns4(p.add(2 + 16 * part), step) };
+            let words = unsafe { s.columns4(p.add(2 + 16 * PART), step) };
             for (c, &word) in words.iter().enumerate() {
-                sink.quad(0, 0, 4 * part + c, word);
+                sink.quad(0, 0, 4 * PART + c, word);
             }
-        }
+        });
         // SAFETY: The caller vouches for the block.
         let scale = unsafe { s.column_f16(p, step) };
         sink.finish(0, 0, 0, scale, scale);
