@@ -194,14 +194,21 @@ impl Attend<'_> {
         }
     }
 
-    /// Asks for the heads of the stored rows from position `block` on, a block of them.
+    /// Asks for a head of the stored rows from position `block` on, a block of them: no more at once, or what is read now would wait for it.
     #[inline(always)]
-    fn prefetch<S: Simd>(&self, s: S, store: &Store, stored: &StoredRows, width: usize, block: usize) {
+    fn prefetch<S: Simd>(
+        &self,
+        s: S,
+        store: &Store,
+        stored: &StoredRows,
+        width: usize,
+        (block, head): (usize, usize),
+    ) {
         if self.rows.len() > 1 {
             return;
         }
-        let first = self.heads.start * stored.head_stride;
-        let last = (self.heads.end - 1) * stored.head_stride + width.saturating_sub(1) * stored.stride;
+        let first = (self.heads.start + head) * stored.head_stride;
+        let last = first + width.saturating_sub(1) * stored.stride;
         for row in store.rows_from(block).chunks_exact(store.width().max(1)).take(BLOCK) {
             for line in (first..=last).step_by(64 / size_of::<f32>()) {
                 s.prefetch(row.as_ptr().wrapping_add(line).cast());
@@ -224,8 +231,9 @@ impl Attend<'_> {
         let mut block = all.start / BLOCK * BLOCK;
         while block < all.end {
             let part = block.max(all.start)..all.end.min(block + BLOCK);
-            self.prefetch(s, self.values, &self.attention.value, self.attention.value_width, block);
             for head in 0..self.heads.len() {
+                let Attention { value, value_width, .. } = self.attention;
+                self.prefetch(s, self.values, value, *value_width, (block, head));
                 let (keys, stride) = rows(
                     s,
                     self.keys,
@@ -306,8 +314,9 @@ impl Attend<'_> {
         let mut block = all.start / BLOCK * BLOCK;
         while block < all.end {
             let part = block.max(all.start)..all.end.min(block + BLOCK);
-            self.prefetch(s, self.keys, &self.attention.key, self.attention.key_width, block + CHUNK);
             for head in 0..self.heads.len() {
+                let Attention { key, key_width, .. } = self.attention;
+                self.prefetch(s, self.keys, key, *key_width, (block + CHUNK, head));
                 let (values, stride) = rows(
                     s,
                     self.values,
