@@ -315,9 +315,7 @@ impl Tiles<'_> {
             }
         }
     }
-}
 
-impl Tiles<'_> {
     /// The same where the rows of the result are side by side: each column is a vector.
     #[inline(always)]
     unsafe fn store_columns<S: Simd, const MR: usize, const NV: usize>(
