@@ -308,7 +308,7 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn prefetch(self, p: *const u8) {
         // SAFETY: A prefetch accesses nothing, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }
 
     #[inline(always)]
