@@ -240,14 +240,13 @@ impl Graph {
                 inputs[0]
             }
             (Scalar::Mul, [Some(1.0), _]) | (Scalar::Add, [Some(0.0), _]) => inputs[1],
-            (Scalar::And | Scalar::Or, [Some(known), _] | [_, Some(known)]) => {
-                let other = inputs[usize::from(constants[0].is_some())];
-                match (*known != 0.0) == (scalar == Scalar::Or) {
-                    true => self.constant(f64::from(scalar == Scalar::Or), span),
-                    false if self.is_truth(other) => other,
-                    false => self.add(Op::Map(scalar), inputs.to_vec(), None, span),
-                }
+            (Scalar::And | Scalar::Or, [Some(known), _] | [_, Some(known)])
+                if (*known != 0.0) == (scalar == Scalar::Or) =>
+            {
+                self.constant(f64::from(scalar == Scalar::Or), span)
             }
+            (Scalar::And | Scalar::Or, [Some(_), _]) if self.is_truth(inputs[1]) => inputs[1],
+            (Scalar::And | Scalar::Or, [_, Some(_)]) if self.is_truth(inputs[0]) => inputs[0],
             _ => self.add(Op::Map(scalar), inputs.to_vec(), None, span),
         }
     }

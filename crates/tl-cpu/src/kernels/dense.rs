@@ -231,6 +231,15 @@ struct Tiles<'a> {
     memory: *mut f32,
 }
 
+/// Where a tile goes.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    rows: &'a [[usize; 2]],
+    columns: &'a [[usize; 2]],
+    /// Whether it is added to what is there.
+    adds: bool,
+}
+
 impl Tiles<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd, const MR: usize, const NV: usize>(
@@ -244,6 +253,7 @@ impl Tiles<'_> {
         let (width, summed) = (NV * LANES, &d.summed[depth.clone()]);
         let panels = columns.len().div_ceil(width);
         let runs = [is_run(summed, 0), is_run(summed, 1)];
+        let adds = depth.start > 0;
         let strip = self.memory.wrapping_add(panels * width * summed.len());
         // SAFETY: The memory has room for all panels and a strip of this depth, the operands for the positions of the tables.
         unsafe {
@@ -260,7 +270,7 @@ impl Tiles<'_> {
                     let from: [*const f32; MR] = std::array::from_fn(|r| self.left.add(place(r)));
                     let value = |k: usize, r: usize| *from[r].add(k);
                     let tile = multiply::<S, MR, NV>(s, value, self.memory, summed.len());
-                    self.store::<S, MR, NV>(s, &tile, of, &d.columns[columns.clone()], depth.start > 0);
+                    self.store(s, &tile, Target { rows: of, columns: &d.columns[columns.clone()], adds });
                     continue;
                 }
                 pack::<S>(s, self.left, of, (summed, 0, runs[0]), strip, MR);
@@ -269,7 +279,7 @@ impl Tiles<'_> {
                     let from = self.memory.add(panel * width * summed.len());
                     let tile = multiply::<S, MR, NV>(s, value, from, summed.len());
                     let to = &d.columns[first..columns.end.min(first + width)];
-                    self.store::<S, MR, NV>(s, &tile, of, to, depth.start > 0);
+                    self.store(s, &tile, Target { rows: of, columns: to, adds });
                 }
             }
         }
@@ -281,14 +291,13 @@ impl Tiles<'_> {
         &self,
         s: S,
         tile: &[[S::F; NV]; MR],
-        rows: &[[usize; 2]],
-        columns: &[[usize; 2]],
-        adds: bool,
+        target: Target<'_>,
     ) {
+        let Target { rows, columns, adds } = target;
         let whole = columns.len() == NV * LANES && is_run(columns, 1);
         if !whole && rows.len() > 1 && is_run(rows, 1) {
             // SAFETY: As for the caller.
-            return unsafe { self.store_columns::<S, MR, NV>(s, tile, rows, columns, adds) };
+            return unsafe { self.store_columns(s, tile, target) };
         }
         for r in 0..MR {
             let Some(row) = rows.get(r) else { return };
@@ -322,10 +331,9 @@ impl Tiles<'_> {
         &self,
         s: S,
         tile: &[[S::F; NV]; MR],
-        rows: &[[usize; 2]],
-        columns: &[[usize; 2]],
-        adds: bool,
+        target: Target<'_>,
     ) {
+        let Target { rows, columns, adds } = target;
         for v in 0..NV {
             let mut block = [s.splat(0.0); LANES];
             for r in 0..MR {
