@@ -4,9 +4,11 @@
 //! multiply-add is two, with 1 and 2 threads. Decode goes round so many rows that they come from memory.
 //! Each figure is the best of many short measurements.
 
+use std::ops::Range;
+use std::sync::Mutex;
 use std::time::Instant;
 
-use tl_cpu::{Isa, Kernels, Pool, QuantizedRows, Scratch, WeightView};
+use tl_cpu::{Isa, Kernels, PackedWeights, Pool, QuantizedRows, Scratch, WeightView};
 use tl_tensor::DType;
 
 const DECODE: [(usize, usize); 3] = [(1536, 576), (49152, 576), (5632, 2048)];
@@ -42,6 +44,20 @@ fn weights(dtype: DType, n: usize, k: usize) -> Vec<u8> {
     (0..bytes as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8 & 0x3B).collect()
 }
 
+/// Weights as their kernel takes them.
+enum Weights<'a> {
+    Packed(PackedWeights),
+    Plain(WeightView<'a>),
+}
+
+/// Products of rows with weights.
+struct Product<'a> {
+    kernels: &'a Kernels,
+    pool: &'a Pool,
+    weights: Weights<'a>,
+    k: usize,
+}
+
 fn measure(kernels: &Kernels, dtype: DType) {
     print!("{:<7}", dtype.name());
     let fits = |&(_, k): &(usize, usize)| k % dtype.block() == 0;
@@ -52,22 +68,22 @@ fn measure(kernels: &Kernels, dtype: DType) {
             let row = k / dtype.block() * dtype.bytes();
             let n = n * (COLD / (n * row)).max(1);
             let bytes = weights(dtype, n, k);
+            let product = Product::new(kernels, &pool, WeightView { dtype, bytes: &bytes, n, k });
             let slice = (SLICE / row).next_multiple_of(COLUMNS).min(n);
             let mut best = f64::INFINITY;
             for round in 0..3 * n / slice {
-                let from = round % (n / slice) * slice * row;
-                let view = WeightView { dtype, bytes: &bytes[from..from + slice * row], n: slice, k };
-                best = best.min(run(kernels, &pool, view, 1, 1));
+                let from = round % (n / slice) * slice;
+                best = best.min(product.time(from..from + slice, 1, 1));
             }
             print!(" {:5.1}", (slice * row) as f64 / best / 1e9);
         }
         // From the second cache: what the arithmetic alone allows.
         for (_, k) in DECODE.into_iter().filter(fits).step_by(2) {
             let row = k / dtype.block() * dtype.bytes();
-            let n = (200_000 / row).next_multiple_of(COLUMNS);
-            let bytes = weights(dtype, n * threads, k);
-            let best = run(kernels, &pool, WeightView { dtype, bytes: &bytes, n: n * threads, k }, 1, 200);
-            print!(" ({:5.1} cached)", bytes.len() as f64 / best / 1e9);
+            let n = (200_000 / row).next_multiple_of(COLUMNS) * threads;
+            let bytes = weights(dtype, n, k);
+            let product = Product::new(kernels, &pool, WeightView { dtype, bytes: &bytes, n, k });
+            print!(" ({:5.1} cached)", bytes.len() as f64 / product.time(0..n, 1, 200) / 1e9);
         }
         print!(", prefill Gop/s");
         for (n, k) in PREFILL.into_iter().filter(fits) {
@@ -75,44 +91,49 @@ fn measure(kernels: &Kernels, dtype: DType) {
                 // A slice of the matrix, so that a measurement is short.
                 let n = (100_000_000 / (k * rows)).next_multiple_of(COLUMNS).min(n);
                 let bytes = weights(dtype, n, k);
-                let best = run(kernels, &pool, WeightView { dtype, bytes: &bytes, n, k }, rows, 20);
-                print!(" {:4.0}", 2.0 * (n * k * rows) as f64 / best / 1e9);
+                let product = Product::new(kernels, &pool, WeightView { dtype, bytes: &bytes, n, k });
+                print!(" {:4.0}", 2.0 * (n * k * rows) as f64 / product.time(0..n, rows, 20) / 1e9);
             }
         }
     }
     println!();
 }
 
-/// The best of several times of one product.
-fn run(kernels: &Kernels, pool: &Pool, w: WeightView<'_>, rows: usize, times: usize) -> f64 {
-    let x: Vec<f32> = (0..rows * w.k).map(|i| (i % 97) as f32 / 48.0 - 1.0).collect();
-    let integer = kernels.has_integer_kernel(w.dtype);
-    let mut quantized = QuantizedRows::default();
-    if integer {
-        kernels.quantize_rows(&x, w.k, &mut quantized);
+impl<'a> Product<'a> {
+    fn new(kernels: &'a Kernels, pool: &'a Pool, view: WeightView<'a>) -> Self {
+        let packs = kernels.has_integer_kernel(view.dtype);
+        let weights = if packs { Weights::Packed(kernels.pack(&view)) } else { Weights::Plain(view) };
+        Self { kernels, pool, weights, k: view.k }
     }
-    let parts = w.n.div_ceil(COLUMNS);
-    // Each thread has a result of its own, so that the benchmark needs no unsafe code.
-    let row_bytes = w.bytes.len() / w.n;
-    let slots: Vec<std::sync::Mutex<(Vec<f32>, Scratch)>> =
-        (0..pool.threads()).map(|_| (vec![0.0; rows * COLUMNS], Scratch::default()).into()).collect();
-    let mut best = f64::INFINITY;
-    for _ in 0..times {
-        let start = Instant::now();
-        pool.run(parts, &|part, worker| {
-            let (out, scratch) = &mut *slots[worker].lock().expect("no part panics");
-            let n = COLUMNS.min(w.n - part * COLUMNS);
-            let bytes = &w.bytes[part * COLUMNS * row_bytes..(part * COLUMNS + n) * row_bytes];
-            let view = WeightView { bytes, n, ..w };
-            if integer {
-                kernels.matmul_quantized(&view, 0..n, &quantized, out, COLUMNS, scratch);
-            } else {
-                kernels.matmul_float(&view, 0..n, &x, out, COLUMNS, scratch);
-            }
-        });
-        best = best.min(start.elapsed().as_secs_f64());
+
+    /// The best of several times of some columns for so many rows.
+    fn time(&self, columns: Range<usize>, rows: usize, times: usize) -> f64 {
+        let x: Vec<f32> = (0..rows * self.k).map(|i| (i % 97) as f32 / 48.0 - 1.0).collect();
+        let mut quantized = QuantizedRows::default();
+        self.kernels.quantize_rows(&x, self.k, &mut quantized);
+        let parts = columns.len().div_ceil(COLUMNS);
+        // Each thread has a result of its own, so that the benchmark needs no unsafe code.
+        let slots: Vec<Mutex<(Vec<f32>, Scratch)>> = (0..self.pool.threads())
+            .map(|_| (vec![0.0; rows * COLUMNS], Scratch::default()).into())
+            .collect();
+        let mut best = f64::INFINITY;
+        for _ in 0..times {
+            let start = Instant::now();
+            self.pool.run(parts, &|part, worker| {
+                let (out, scratch) = &mut *slots[worker].lock().expect("no part panics");
+                let from = columns.start + part * COLUMNS;
+                let columns = from..columns.end.min(from + COLUMNS);
+                match &self.weights {
+                    Weights::Packed(w) => {
+                        self.kernels.matmul_quantized(w, columns, &quantized, out, COLUMNS, scratch);
+                    }
+                    Weights::Plain(w) => self.kernels.matmul_float(w, columns, &x, out, COLUMNS, scratch),
+                }
+            });
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        best
     }
-    best
 }
 
 /// Bytes a second that threads read from memory, as words.

@@ -22,6 +22,8 @@ pub(crate) unsafe trait Plain: Copy + Default {}
 // SAFETY: Numbers.
 unsafe impl Plain for f32 {}
 // SAFETY: Numbers.
+unsafe impl Plain for u8 {}
+// SAFETY: Numbers.
 unsafe impl Plain for i16 {}
 // SAFETY: Numbers.
 unsafe impl Plain for i32 {}

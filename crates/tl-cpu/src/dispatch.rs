@@ -5,12 +5,13 @@ use std::ops::Range;
 
 use tl_tensor::DType;
 
+use crate::aligned::Aligned;
 use crate::kernels::attention::{Attend, run_join};
 use crate::kernels::dense::RunDense;
 use crate::kernels::einsum::RunEinsum;
 use crate::kernels::matmul::{
-    FloatFn, FloatRows, IntegerFn, Out, QuantizedRows, RowWriter, Rows, Scratch, Upcoming, integer_kernel,
-    run_float, run_quantize,
+    FloatFn, FloatRows, IntegerKernel, Out, QuantizedRows, RowWriter, Rows, Scratch, integer_kernel,
+    packed_bytes, run_float, run_quantize,
 };
 use crate::kernels::tape::{RunLoop, RunTape};
 use crate::limits::run_chains;
@@ -33,7 +34,7 @@ pub struct Kernels {
     isa: Isa,
     name: &'static str,
     pub(crate) quantize: fn(&[f32], usize, RowWriter),
-    pub(crate) integer: fn(DType) -> Option<IntegerFn>,
+    pub(crate) integer: fn(DType) -> Option<IntegerKernel>,
     pub(crate) float: FloatFn,
     pub(crate) loops: unsafe fn(RunLoop<'_>),
     pub(crate) tape: unsafe fn(RunTape<'_>),
@@ -55,6 +56,14 @@ pub struct WeightView<'a> {
     pub n: usize,
     /// Values in a row.
     pub k: usize,
+}
+
+/// A matrix of weights whose bytes stand in the order that integer products read them in.
+pub struct PackedWeights {
+    dtype: DType,
+    bytes: Aligned<u8>,
+    n: usize,
+    k: usize,
 }
 
 impl Isa {
@@ -140,25 +149,41 @@ impl Kernels {
         }
     }
 
-    /// `out[r · stride + n] = Σ_k x[r][k] · w[n][k]` for the rows `r` of `x` and `n` in `columns`.
+    /// Packs weights for [`Kernels::matmul_quantized`].
     ///
     /// # Panics
-    /// If the sizes do not belong together or the type has no integer kernel.
+    /// If the type has no integer kernel or the bytes are not `n` rows of `k` values.
+    pub fn pack(&self, weights: &WeightView<'_>) -> PackedWeights {
+        let WeightView { dtype, bytes, n, k } = *weights;
+        let kernel = (self.integer)(dtype).expect("the type has an integer kernel");
+        let row_bytes = weights.row_bytes();
+        let mut packed = Aligned::zeros(packed_bytes(n, row_bytes));
+        (kernel.pack)(bytes, row_bytes, &mut packed);
+        PackedWeights { dtype, bytes: packed, n, k }
+    }
+
+    /// `out[r · stride + i] = Σ_k x[r][k] · w[n][k]` for the rows `r` of `x`, where `n` is the `i`-th of `columns`.
+    ///
+    /// # Panics
+    /// If the sizes do not belong together.
     #[expect(unsafe_code, reason = "checks what the kernel relies on")]
     pub fn matmul_quantized(
         &self,
-        weights: &WeightView<'_>,
+        weights: &PackedWeights,
         columns: Range<usize>,
         x: &QuantizedRows,
         out: &mut [f32],
         stride: usize,
         scratch: &mut Scratch,
     ) {
-        let kernel = (self.integer)(weights.dtype).expect("the type has an integer kernel");
-        assert_eq!(weights.k, x.k(), "weights and activations are contracted over the same axis");
-        let (rows, out) = check(weights, &columns, x.rows(), out, stride);
-        // SAFETY: The sizes were checked, and `out` is borrowed exclusively.
-        unsafe { kernel(rows, columns, x, 0..x.rows(), out, scratch) }
+        let PackedWeights { dtype, bytes, n, k } = weights;
+        assert_eq!(*k, x.k(), "weights and activations are contracted over the same axis");
+        let kernel = (self.integer)(*dtype).expect("packed weights have an integer kernel");
+        let row_bytes = dtype.row_bytes(*k).expect("packed rows are whole blocks");
+        let rows = Rows { data: bytes.as_ptr(), stride: row_bytes };
+        let out = check(*n, &columns, x.rows(), out, stride);
+        // SAFETY: The weights are packed, the sizes were checked, and `out` is borrowed exclusively.
+        unsafe { (kernel.run)(rows, columns, x, 0..x.rows(), out, scratch) }
     }
 
     /// The same for weights of any type, with activations in `f32`, rows of `k` values.
@@ -178,7 +203,8 @@ impl Kernels {
         let k = weights.k;
         assert!(k > 0 && x.len().is_multiple_of(k), "{} values are not rows of {k}", x.len());
         let x = FloatRows { data: x.as_ptr(), stride: k, rows: x.len() / k };
-        let (rows, out) = check(weights, &columns, x.rows, out, stride);
+        let rows = Rows { data: weights.bytes.as_ptr(), stride: weights.row_bytes() };
+        let out = check(weights.n, &columns, x.rows, out, stride);
         // SAFETY: The sizes were checked, and `out` is borrowed exclusively.
         unsafe { (self.float)(rows, weights.dtype, k, columns, x, out, scratch) }
     }
@@ -197,19 +223,20 @@ impl fmt::Debug for Kernels {
     }
 }
 
-/// Checks that the weights are there and that the product has room for the columns of `rows` rows.
-fn check(
-    w: &WeightView<'_>,
-    columns: &Range<usize>,
-    rows: usize,
-    out: &mut [f32],
-    stride: usize,
-) -> (Rows, Out) {
-    let row_bytes = w.dtype.row_bytes(w.k).expect("a row of weights is whole blocks");
-    assert_eq!(w.bytes.len(), w.n * row_bytes, "the weights are n rows");
-    assert!(columns.start <= columns.end && columns.end <= w.n, "the columns are rows of the weights");
-    assert!(rows == 0 || out.len() >= (rows - 1) * stride + columns.end, "the product has room");
-    assert!(rows <= 1 || stride >= columns.end, "rows of the product do not overlap");
-    let next = Upcoming::NONE;
-    (Rows { data: w.bytes.as_ptr(), stride: row_bytes, n: w.n, next }, Out { data: out.as_mut_ptr(), stride })
+impl WeightView<'_> {
+    /// Bytes of a row, of which there are `n`.
+    fn row_bytes(&self) -> usize {
+        let row_bytes = self.dtype.row_bytes(self.k).expect("a row of weights is whole blocks");
+        assert_eq!(self.bytes.len(), self.n * row_bytes, "the weights are n rows");
+        row_bytes
+    }
+}
+
+/// Checks that there are columns and that the product has room for those of `rows` rows.
+fn check(n: usize, columns: &Range<usize>, rows: usize, out: &mut [f32], stride: usize) -> Out {
+    assert!(columns.start <= columns.end && columns.end <= n, "the columns are rows of the weights");
+    let width = columns.len();
+    assert!(rows == 0 || out.len() >= (rows - 1) * stride + width, "the product has room");
+    assert!(rows <= 1 || stride >= width, "rows of the product do not overlap");
+    Out { data: out.as_mut_ptr().wrapping_sub(columns.start), stride }
 }

@@ -14,7 +14,7 @@ pub mod limits;
 pub mod pool;
 mod simd;
 
-pub use dispatch::{Isa, Kernels, WeightView};
+pub use dispatch::{Isa, Kernels, PackedWeights, WeightView};
 pub use executor::CpuBackend;
 pub use kernels::matmul::{QuantizedRows, Scratch};
 pub use pool::Pool;

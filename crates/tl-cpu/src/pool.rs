@@ -133,11 +133,6 @@ impl Pool {
         Self { shared, handles }
     }
 
-    /// The parts that a worker takes before those of others.
-    pub(crate) fn share(&self, parts: usize, worker: usize) -> Range<usize> {
-        share(parts, worker, self.shared.taken.len())
-    }
-
     /// How many threads take part, the caller included. Worker numbers are below it.
     pub fn threads(&self) -> usize {
         self.handles.len() + 1

@@ -87,19 +87,19 @@ fn oracle(w: &[f32], x: &[f32], quantized: bool) -> (f64, f64) {
 }
 
 fn product(kernels: &Kernels, w: &WeightView<'_>, x: &[f32], cuts: &[usize]) -> Vec<f32> {
-    let rows = x.len() / w.k;
-    let mut out = vec![f32::NAN; rows * w.n];
+    let (rows, n) = (x.len() / w.k, w.n);
+    let mut out = vec![f32::NAN; rows * n];
     let mut scratch = Scratch::default();
     let mut quantized = QuantizedRows::default();
-    if kernels.has_integer_kernel(w.dtype) {
+    let packed = kernels.has_integer_kernel(w.dtype).then(|| kernels.pack(w));
+    if packed.is_some() {
         kernels.quantize_rows(x, w.k, &mut quantized);
     }
     for cut in cuts.windows(2) {
-        let columns = cut[0]..cut[1];
-        if kernels.has_integer_kernel(w.dtype) {
-            kernels.matmul_quantized(w, columns, &quantized, &mut out, w.n, &mut scratch);
-        } else {
-            kernels.matmul_float(w, columns, x, &mut out, w.n, &mut scratch);
+        let (columns, out) = (cut[0]..cut[1], &mut out[cut[0]..]);
+        match &packed {
+            Some(w) => kernels.matmul_quantized(w, columns, &quantized, out, n, &mut scratch),
+            None => kernels.matmul_float(w, columns, x, out, n, &mut scratch),
         }
     }
     out

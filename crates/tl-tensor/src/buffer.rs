@@ -39,10 +39,16 @@ mod sealed {
 trait Owner: Send + Sync {
     /// The bytes; always the same ones.
     fn bytes(&self) -> &[u8];
+
+    /// See [`Buffer::release`].
+    fn release(&self, _: Range<usize>) {}
 }
 
 /// An owner that the caller brought.
 struct Foreign<T>(T);
+
+/// A file in memory.
+struct Mapped(memmap2::Mmap);
 
 /// Numbers whose memory is given out as bytes.
 struct Numbers<T>(Box<[T]>);
@@ -116,7 +122,7 @@ impl Buffer {
         // SAFETY: The map is private and read-only. That the file is not shortened while it is mapped is asked of the
         // user, as every memory-mapping reader does; `read_file` serves those who can't promise it.
         let map = unsafe { memmap2::MmapOptions::new().map(file)? };
-        Ok(Self::from_owner(map))
+        Ok(Self::over(Mapped(map)))
     }
 
     /// The part `range` of this buffer; `None` where it reaches outside.
@@ -126,6 +132,15 @@ impl Buffer {
         }
         let start = self.range.start + range.start;
         Some(Self { owner: Arc::clone(&self.owner), range: start..start + range.len() })
+    }
+
+    /// Says that part `range` of the bytes will not be read for some time. Of a mapped file, the memory is given back to the system, which reads it again
+    /// where it is needed; other memory stays.
+    pub fn release(&self, range: Range<usize>) {
+        if range.start < range.end && range.end <= self.range.len() {
+            let start = self.range.start;
+            self.owner.release(start + range.start..start + range.end);
+        }
     }
 
     /// The bytes as numbers, without a copy.
@@ -177,6 +192,22 @@ impl fmt::Debug for Buffer {
 impl<T: AsRef<[u8]> + Send + Sync> Owner for Foreign<T> {
     fn bytes(&self) -> &[u8] {
         self.0.as_ref()
+    }
+}
+
+impl Owner for Mapped {
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    #[cfg(unix)]
+    #[expect(unsafe_code, reason = "pages of a map are dropped")]
+    fn release(&self, range: Range<usize>) {
+        // SAFETY: The map is private and nobody writes to it, so dropped pages are read from the file again, the same bytes. A system that can't drop them
+        // keeps them.
+        let _ = unsafe {
+            self.0.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len())
+        };
     }
 }
 

@@ -11,6 +11,7 @@ mod arena;
 mod attention;
 mod check;
 mod moves;
+mod packing;
 mod passes;
 mod products;
 mod task;
@@ -31,7 +32,8 @@ use crate::kernels::matmul::{QuantizedRows, Scratch};
 use crate::kernels::tape::{Buffers, Registers, Window};
 use crate::pool::Pool;
 use arena::{Arena, Room, Spare};
-use task::{Product, Task, compile};
+use packing::{Packed, Packings};
+use task::{Task, compile};
 
 /// The CPU backend.
 pub struct CpuBackend {
@@ -39,6 +41,7 @@ pub struct CpuBackend {
     isa: Isa,
     interrupt: Option<Arc<AtomicBool>>,
     spare: Arc<Spare>,
+    packings: Packings,
 }
 
 impl CpuBackend {
@@ -47,12 +50,13 @@ impl CpuBackend {
     pub fn new(threads: Option<usize>, isa: Option<Isa>) -> Self {
         let isa = isa.filter(|&isa| Kernels::new(isa).is_some()).unwrap_or_else(Isa::detect);
         let pool = Arc::new(Pool::new(threads.unwrap_or(0)));
-        Self { pool, isa, interrupt: None, spare: Arc::default() }
+        Self { pool, isa, interrupt: None, spare: Arc::default(), packings: Packings::default() }
     }
 
     /// The same on an existing pool and with a given instruction set; `None` if the processor does not have it.
     pub fn with(pool: Arc<Pool>, isa: Isa) -> Option<Self> {
-        Kernels::new(isa).map(|_| Self { pool, isa, interrupt: None, spare: Arc::default() })
+        Kernels::new(isa)?;
+        Some(Self { pool, isa, interrupt: None, spare: Arc::default(), packings: Packings::default() })
     }
 
     /// The same backend, which stops with [`RunError::Interrupted`] some milliseconds after the flag is set: between kernels, and between the
@@ -89,8 +93,10 @@ impl Backend for CpuBackend {
         let outside = read_in_place(&plan, &weights);
         let is_there = |step: &&Step| !matches!(step.kernel, Kernel::Decode { out, .. } if outside.iter().any(|(buffer, _)| *buffer == out));
         let setup: Vec<Step> = plan.setup.iter().filter(is_there).cloned().collect();
-        let setup = compile(&plan, &setup, &weights, &machine.kernels);
-        let tasks = compile(&plan, &plan.steps, &weights, &machine.kernels);
+        let matrices = task::integer_matrices(&plan, &weights, &machine.kernels);
+        let packed = self.packings.pack(matrices, &self.pool)?;
+        let setup = compile(&plan, &setup, &weights, &packed, &machine.kernels);
+        let tasks = compile(&plan, &plan.steps, &weights, &packed, &machine.kernels);
         let mut run = Run {
             tasks: tasks.into(),
             machine,
@@ -99,6 +105,7 @@ impl Backend for CpuBackend {
             whole: Window::default(),
             times: None,
             _weights: weights,
+            _packed: packed,
             plan,
         };
         run.make_room(Room { rows: 1, wanted: 1, stream: 1 })?;
@@ -134,6 +141,8 @@ struct Run {
     plan: Arc<Plan>,
     /// What the tasks point into: tensors of files, in order.
     _weights: Vec<Tensor>,
+    /// What else they point into.
+    _packed: Packed,
     tasks: Arc<[Task]>,
     machine: Machine,
     arena: Arena,
@@ -387,29 +396,16 @@ impl Machine {
                 return;
             }
             let start = times.is_some().then(Instant::now);
-            let products = tasks[i + 1..].iter().chain(&tasks[..=i]);
-            let next = products.filter_map(|task| match task {
-                Task::Product(product) => Some(product),
-                _ => None,
-            });
-            self.run_task(plan, task, next, buffers, &mut bracket);
+            self.run_task(plan, task, buffers, &mut bracket);
             if let (Some(times), Some(start)) = (times.as_deref_mut(), start) {
                 times[i] += start.elapsed().as_secs_f64();
             }
         }
     }
 
-    /// Runs a task. `next` gives the products that follow it, the first steps following the last.
-    fn run_task<'a>(
-        &mut self,
-        plan: &Plan,
-        task: &Task,
-        mut next: impl Iterator<Item = &'a Product>,
-        buffers: Buffers<'_>,
-        bracket: &mut Bracket<'_, '_>,
-    ) {
+    fn run_task(&mut self, plan: &Plan, task: &Task, buffers: Buffers<'_>, bracket: &mut Bracket<'_, '_>) {
         match task {
-            Task::Product(product) => self.product(product, next.next(), plan, buffers, bracket.whole),
+            Task::Product(product) => self.product(product, plan, buffers, bracket.whole),
             Task::Pass(pass) => self.pass(pass, buffers, bracket.whole),
             Task::Einsum(einsum) => self.einsum(einsum, buffers, bracket.whole),
             Task::Dense(dense) => self.dense(dense, buffers),

@@ -32,7 +32,7 @@ unsafe fn values_mut<'a>(buffers: Buffers<'a>, buffer: BufferId, at: usize, len:
 /// # Safety
 /// The matrix has the row.
 unsafe fn decode_row(matrix: &Matrix, row: usize, buffers: Buffers<'_>, to: &mut [f32]) {
-    let data = matrix.rows(row + 1, buffers).data.wrapping_add(row * matrix.row_bytes);
+    let data = matrix.row(row, buffers);
     // SAFETY: The caller vouches for the row.
     let bytes = unsafe { std::slice::from_raw_parts(data, matrix.row_bytes) };
     (matrix.dtype.info().decode)(bytes, to);

@@ -3,8 +3,7 @@
 //! A part is some columns of all operands (with an epilogue) or of one (without), for a block of rows. Its weights are read once for
 //! the block; the product stays in the worker's memory until the epilogue has run over it.
 //!
-//! A worker's share is columns that follow each other, and the same in every step. So it is known which weights a worker reads next, in
-//! this product or at the beginning of the one after it, and they are asked for in time.
+//! A worker's share is columns that follow each other, and the same in every step.
 
 #![expect(unsafe_code, reason = "kernels take pointers, and parts write disjoint places")]
 
@@ -15,7 +14,7 @@ use tl_exec::kernel::{Epilogue, Plan};
 use super::check::{is_disjoint, reads_own_stores};
 use super::task::{Operand, Product};
 use super::{Machine, Worker};
-use crate::kernels::matmul::{FloatRows, GROUP, Out, QuantizedRows, Rows, Upcoming};
+use crate::kernels::matmul::{FloatRows, GROUP, Out, QuantizedRows};
 use crate::kernels::tape::{Buffers, Place, RunTape, Window};
 use crate::simd::LANES;
 
@@ -58,8 +57,6 @@ struct Job<'a> {
     machine: &'a Machine,
     product: &'a Product,
     cut: Cut<'a>,
-    /// The product after this one.
-    next: Option<Cut<'a>>,
     buffers: Buffers<'a>,
     window: &'a Window,
     quantized: &'a QuantizedRows,
@@ -91,30 +88,10 @@ impl Cut<'_> {
         }
         unreachable!("a part is a piece of an operand")
     }
-
-    /// The weights of a part, in the order in which they are read: where they begin, and how many bytes.
-    fn weights<'b>(
-        &'b self,
-        part: usize,
-        buffers: Buffers<'b>,
-    ) -> impl Iterator<Item = (*const u8, usize)> + 'b {
-        let (first, columns) = self.place(part);
-        let count = if self.product.epilogue.is_some() { self.product.operands.len() } else { 1 };
-        self.product.operands[first..].iter().take(count).map(move |operand| {
-            (operand.matrix.row(columns.start, buffers), columns.len() * operand.matrix.row_bytes)
-        })
-    }
 }
 
 impl Machine {
-    pub(super) fn product(
-        &mut self,
-        product: &Product,
-        next: Option<&Product>,
-        plan: &Plan,
-        buffers: Buffers<'_>,
-        window: &Window,
-    ) {
+    pub(super) fn product(&mut self, product: &Product, plan: &Plan, buffers: Buffers<'_>, window: &Window) {
         let rows = product.rows.range(plan, window);
         if rows.is_empty() {
             return;
@@ -126,8 +103,7 @@ impl Machine {
             self.quantize(&mut quantized, x, product.k);
         }
         let cut = self.cut_product(product, rows.len());
-        let next = next.map(|next| self.cut_product(next, next.rows.range(plan, window).len()));
-        let job = Job { machine: self, product, cut, next, buffers, window, quantized: &quantized, x, rows };
+        let job = Job { machine: self, product, cut, buffers, window, quantized: &quantized, x, rows };
         // SAFETY: Each part is run once, by a worker of its own number.
         let work = |part, worker| unsafe { job.part(part, worker) };
         let n: usize = product.operands.iter().map(|o| o.n).sum();
@@ -189,32 +165,15 @@ impl Job<'_> {
         // SAFETY: The parts are disjoint pieces of columns and blocks of rows, and the caller vouches for the worker.
         unsafe {
             if let Some(epilogue) = &self.product.epilogue {
-                self.with_epilogue(epilogue, part, columns, rows, number);
+                self.with_epilogue(epilogue, columns, rows, number);
             } else {
                 let (operand, out) = (&self.product.operands[first], self.product.outs[first]);
                 let place = self.buffers.start(out).wrapping_add((self.rows.start + rows.start) * operand.n);
                 let (out, worker) =
                     (Out { data: place, stride: operand.n }, self.machine.workers.get(number));
-                self.multiply(operand, columns, rows, self.upcoming(part, 1, number), out, worker);
+                self.multiply(operand, columns, rows, out, worker);
             }
         }
-    }
-
-    /// What a worker reads after the first `done` pieces of a part: the others, the rest of its share, its share of the product after
-    /// this one.
-    fn upcoming(&self, part: usize, done: usize, worker: usize) -> Upcoming {
-        let share = |cut: &Cut<'_>| self.machine.pool.share(cut.parts(), worker);
-        let rest = self.cut.weights(part, self.buffers).skip(done);
-        let parts = part + 1..share(&self.cut).end;
-        let more = parts.flat_map(|part| self.cut.weights(part, self.buffers));
-        let then =
-            self.next.iter().flat_map(|cut| share(cut).flat_map(|part| cut.weights(part, self.buffers)));
-        let mut upcoming = Upcoming::NONE;
-        let _ = rest
-            .chain(more)
-            .chain(then)
-            .try_for_each(|(start, bytes)| upcoming.push(start, bytes).then_some(()));
-        upcoming
     }
 
     /// The product of some columns and rows with one operand, to `out[row][column]`, rows counted from the first.
@@ -226,11 +185,10 @@ impl Job<'_> {
         operand: &Operand,
         columns: Range<usize>,
         rows: Range<usize>,
-        next: Upcoming,
         out: Out,
         worker: &mut Worker,
     ) {
-        let weights = Rows { next, ..operand.matrix.rows(operand.n, self.buffers) };
+        let weights = operand.matrix.rows(self.buffers);
         // SAFETY: The weights were checked when the plan was compiled, the rows are those of the input, and the caller vouches for
         // the result.
         unsafe {
@@ -253,7 +211,6 @@ impl Job<'_> {
     unsafe fn with_epilogue(
         &self,
         epilogue: &Epilogue,
-        part: usize,
         columns: Range<usize>,
         rows: Range<usize>,
         number: usize,
@@ -270,8 +227,7 @@ impl Job<'_> {
             for (i, operand) in self.product.operands.iter().enumerate() {
                 // Columns are counted from 0 in the whole product, from the piece's first in the worker's memory.
                 let out = Out { data: product_of(i).wrapping_sub(columns.start), stride };
-                let next = self.upcoming(part, i + 1, number);
-                self.multiply(operand, columns.clone(), rows.clone(), next, out, worker);
+                self.multiply(operand, columns.clone(), rows.clone(), out, worker);
             }
             for row in rows.clone() {
                 for i in 0..self.product.operands.len() {

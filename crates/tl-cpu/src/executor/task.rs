@@ -1,18 +1,19 @@
 //! Kernels of a plan as tasks: with function pointers, sizes and places of weights looked up.
 
 use tl_exec::kernel::{
-    Attention, BufferId, Einsum, Epilogue, Gather, Instr, Kernel, Loop, MatMul, Plan, Scatter, Source, Step,
-    StoreId,
+    Attention, BufferId, Einsum, Epilogue, Gather, Instr, Kernel, Loop, MatMul, MatWeight, Plan, Scatter,
+    Source, Step, StoreId,
 };
 use tl_tensor::{DType, Tensor};
 
 use super::Machine;
 use super::arena::Room;
+use super::packing::{Packed, Unpacked};
 use super::products;
 use crate::dispatch::Kernels;
 use crate::kernels::dense::Dense;
 use crate::kernels::einsum::MAX_OPERANDS;
-use crate::kernels::matmul::{IntegerFn, Rows, Upcoming};
+use crate::kernels::matmul::{GROUP, IntegerFn, IntegerKernel, Rows};
 use crate::kernels::tape::{Buffers, MAX_AXES, Window};
 
 /// A kernel, ready to run.
@@ -67,10 +68,10 @@ pub(super) struct Matrix {
     pub row_bytes: usize,
 }
 
-/// Where a matrix begins.
+/// Where a matrix begins: the rows or, if they are multiplied as integers, the tiles.
 #[derive(Clone, Copy)]
 pub(super) enum Place {
-    /// A tensor of a file.
+    /// A tensor of a file, or what is packed of it.
     Fixed(*const u8),
     /// A buffer, which may move.
     Buffer(BufferId),
@@ -115,9 +116,9 @@ pub(super) enum Move {
 /// The tensors of a plan, row-major, and as `f32` where a kernel takes them for rows that would cut a block.
 pub(super) fn weights(plan: &Plan) -> Vec<Tensor> {
     let mut weights: Vec<Tensor> = plan.weights.iter().map(|w| w.tensor.contiguous()).collect();
-    each_matrix(plan.setup.iter().chain(&plan.steps), &mut |source, k| {
-        let Source::Weight(id) = source else { return };
-        let weight = &mut weights[id.index()];
+    each_matrix(plan.setup.iter().chain(&plan.steps), &mut |matrix| {
+        let Source::Weight(id) = matrix.source else { return };
+        let (weight, k) = (&mut weights[id.index()], matrix.k);
         if weight.dtype().row_bytes(k).is_none() {
             *weight = Tensor::from_f32(weight.shape(), &weight.to_f32());
         }
@@ -125,27 +126,75 @@ pub(super) fn weights(plan: &Plan) -> Vec<Tensor> {
     weights
 }
 
-/// Calls `f` with every matrix that the steps read and the length of its rows.
-fn each_matrix<'a>(steps: impl IntoIterator<Item = &'a Step>, f: &mut dyn FnMut(Source, usize)) {
+/// A matrix that a step reads: `n` rows of `k` values.
+struct Read {
+    source: Source,
+    n: usize,
+    k: usize,
+    /// Whether rows are multiplied by it.
+    multiplies: bool,
+}
+
+/// Calls `f` with every matrix that the steps read.
+fn each_matrix<'a>(steps: impl IntoIterator<Item = &'a Step>, f: &mut dyn FnMut(Read)) {
     for step in steps {
         match &step.kernel {
-            Kernel::MatMul(matmul) => matmul.weights.iter().for_each(|w| f(w.source, matmul.k)),
-            Kernel::Gather(gather) => f(gather.table, gather.width),
+            Kernel::MatMul(matmul) => {
+                let read = |w: &MatWeight| Read { source: w.source, n: w.n, k: matmul.k, multiplies: true };
+                matmul.weights.iter().for_each(|w| f(read(w)));
+            }
+            Kernel::Gather(gather) => {
+                f(Read { source: gather.table, n: gather.rows, k: gather.width, multiplies: false });
+            }
             Kernel::PerSequence(steps) | Kernel::Scan(steps) => each_matrix(steps, f),
             _ => {}
         }
     }
 }
 
+/// The weights that are multiplied as integers.
+pub(super) fn integer_matrices<'a>(
+    plan: &Plan,
+    weights: &'a [Tensor],
+    kernels: &Kernels,
+) -> Vec<Unpacked<'a>> {
+    let mut found = Vec::new();
+    each_matrix(plan.setup.iter().chain(&plan.steps), &mut |matrix| {
+        let Source::Weight(id) = matrix.source else { return };
+        let tensor = &weights[id.index()];
+        let kernel = integer_kernel(kernels, tensor.dtype(), matrix.k).filter(|_| matrix.multiplies);
+        let Some(kernel) = kernel else { return };
+        let row_bytes = row_bytes(tensor.dtype(), matrix.k);
+        found.push(Unpacked { tensor, n: matrix.n, row_bytes, pack: kernel.pack });
+    });
+    found
+}
+
+/// How rows of `k` values of a type are multiplied as integers, if they are.
+fn integer_kernel(kernels: &Kernels, dtype: DType, k: usize) -> Option<IntegerKernel> {
+    (kernels.integer)(dtype).filter(|_| k.is_multiple_of(GROUP))
+}
+
+fn row_bytes(dtype: DType, k: usize) -> usize {
+    dtype.row_bytes(k).expect("a row of a weight matrix is whole blocks")
+}
+
 /// The tasks of a list of steps.
-pub(super) fn compile(plan: &Plan, steps: &[Step], weights: &[Tensor], kernels: &Kernels) -> Vec<Task> {
-    let cx = Compiler { plan, weights, kernels };
+pub(super) fn compile(
+    plan: &Plan,
+    steps: &[Step],
+    weights: &[Tensor],
+    packed: &Packed,
+    kernels: &Kernels,
+) -> Vec<Task> {
+    let cx = Compiler { plan, weights, packed, kernels };
     steps.iter().map(|step| cx.task(&step.kernel)).collect()
 }
 
 struct Compiler<'a> {
     plan: &'a Plan,
     weights: &'a [Tensor],
+    packed: &'a Packed,
     kernels: &'a Kernels,
 }
 
@@ -215,10 +264,14 @@ impl Compiler<'_> {
             .weights
             .iter()
             .map(|weight| {
-                let matrix = self.matrix(weight.source, weight.n, matmul.k);
-                let whole = matmul.k.is_multiple_of(crate::kernels::matmul::GROUP);
-                let integer = (self.kernels.integer)(matrix.dtype).filter(|_| whole);
-                Operand { matrix, n: weight.n, integer }
+                let (n, k) = (weight.n, matmul.k);
+                let mut matrix = self.matrix(weight.source, n, k);
+                let integer = integer_kernel(self.kernels, matrix.dtype, k).map(|kernel| kernel.run);
+                if let (Some(_), Source::Weight(id)) = (integer, weight.source) {
+                    let tiles = self.packed.tiles(&self.weights[id.index()], n, matrix.row_bytes);
+                    matrix.place = Place::Fixed(tiles.expect("weights are packed before they are compiled"));
+                }
+                Operand { matrix, n, integer }
             })
             .collect();
         Product {
@@ -241,7 +294,7 @@ impl Compiler<'_> {
             Source::Weight(weight) => {
                 let tensor = &self.weights[weight.index()];
                 let dtype = tensor.dtype();
-                let row_bytes = dtype.row_bytes(k).expect("a row of a weight matrix is whole blocks");
+                let row_bytes = row_bytes(dtype, k);
                 assert!(tensor.data().len() >= n * row_bytes, "a weight has the rows that the plan says");
                 Matrix { place: Place::Fixed(tensor.data().as_ptr()), dtype, row_bytes }
             }
@@ -259,9 +312,9 @@ impl Matrix {
         data.wrapping_add(row * self.row_bytes)
     }
 
-    /// The matrix with its `n` rows where they stand now.
-    pub fn rows(&self, n: usize, buffers: Buffers<'_>) -> Rows {
-        Rows { data: self.row(0, buffers), stride: self.row_bytes, n, next: Upcoming::NONE }
+    /// The rows where they stand now.
+    pub fn rows(&self, buffers: Buffers<'_>) -> Rows {
+        Rows { data: self.row(0, buffers), stride: self.row_bytes }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{LANES, RowStep, Simd, SimdFn};
+use super::{LANES, Simd, SimdFn};
 
 /// A proof that the processor has AVX2, FMA and F16C.
 #[derive(Clone, Copy, Debug)]
@@ -26,59 +26,6 @@ fn with_avx2<K: SimdFn>(s: Avx2, kernel: K) -> K::Output {
 fn first_lanes(n: usize) -> __m256i {
     let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), lanes)
-}
-
-/// The 4 words of rows 0..8 as 4 vectors.
-///
-/// # Safety
-/// 16 bytes of each row can be read.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn transpose8x4(p: *const u8, step: RowStep) -> [__m256i; 4] {
-    // SAFETY: The caller vouches for 16 bytes of rows 0..8.
-    let rows = unsafe {
-        let row = |r: usize| _mm_loadu_si128(step.row(p, r).cast());
-        [
-            _mm256_set_m128i(row(4), row(0)),
-            _mm256_set_m128i(row(5), row(1)),
-            _mm256_set_m128i(row(6), row(2)),
-            _mm256_set_m128i(row(7), row(3)),
-        ]
-    };
-    let t0 = _mm256_unpacklo_epi32(rows[0], rows[1]);
-    let t1 = _mm256_unpackhi_epi32(rows[0], rows[1]);
-    let t2 = _mm256_unpacklo_epi32(rows[2], rows[3]);
-    let t3 = _mm256_unpackhi_epi32(rows[2], rows[3]);
-    [
-        _mm256_unpacklo_epi64(t0, t2),
-        _mm256_unpackhi_epi64(t0, t2),
-        _mm256_unpacklo_epi64(t1, t3),
-        _mm256_unpackhi_epi64(t1, t3),
-    ]
-}
-
-/// The word at the start of rows 0..8.
-///
-/// # Safety
-/// 4 bytes of each row can be read.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn words8(p: *const u8, step: RowStep) -> __m256i {
-    // SAFETY: The caller vouches for 4 bytes of rows 0..8.
-    let w = |row: usize| unsafe { step.row(p, row).cast::<i32>().read_unaligned() };
-    _mm256_setr_epi32(w(0), w(1), w(2), w(3), w(4), w(5), w(6), w(7))
-}
-
-/// The half-precision number at the start of rows 0..8.
-///
-/// # Safety
-/// 2 bytes of each row can be read.
-#[inline]
-#[target_feature(enable = "avx2,f16c")]
-unsafe fn halves8(p: *const u8, step: RowStep) -> __m256 {
-    // SAFETY: The caller vouches for 2 bytes of rows 0..8.
-    let h = |row: usize| unsafe { step.row(p, row).cast::<i16>().read_unaligned() };
-    _mm256_cvtph_ps(_mm_setr_epi16(h(0), h(1), h(2), h(3), h(4), h(5), h(6), h(7)))
 }
 
 /// 16 half-precision numbers in the low halves of the lanes, the high halves being 0.
@@ -316,6 +263,15 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn load_bytes(self, p: *const u8) -> I {
+        // SAFETY: The caller vouches for 16 bytes.
+        unsafe {
+            let bytes = _mm_loadu_si128(p.cast());
+            [_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128::<8>(bytes))]
+        }
+    }
+
+    #[inline(always)]
     unsafe fn load_i(self, p: *const i32) -> I {
         // SAFETY: The caller vouches for 16 values.
         unsafe { [_mm256_loadu_si256(p.cast()), _mm256_loadu_si256(p.add(8).cast())] }
@@ -358,25 +314,6 @@ impl Simd for Avx2 {
             let (low, high) = (_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes));
             _mm_storeu_si128(p.cast(), _mm_packus_epi16(low, high));
         }
-    }
-
-    #[inline(always)]
-    unsafe fn columns4(self, p: *const u8, step: RowStep) -> [I; 4] {
-        // SAFETY: The caller vouches for 16 bytes of 16 rows.
-        let (a, b) = unsafe { (transpose8x4(p, step), transpose8x4(step.row(p, 8), step)) };
-        [[a[0], b[0]], [a[1], b[1]], [a[2], b[2]], [a[3], b[3]]]
-    }
-
-    #[inline(always)]
-    unsafe fn column(self, p: *const u8, step: RowStep) -> I {
-        // SAFETY: The caller vouches for 4 bytes of 16 rows.
-        unsafe { [words8(p, step), words8(step.row(p, 8), step)] }
-    }
-
-    #[inline(always)]
-    unsafe fn column_f16(self, p: *const u8, step: RowStep) -> F {
-        // SAFETY: The caller vouches for 2 bytes of 16 rows.
-        unsafe { [halves8(p, step), halves8(step.row(p, 8), step)] }
     }
 
     #[inline(always)]

@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{LANES, RowStep, Simd, SimdFn};
+use super::{LANES, Simd, SimdFn};
 
 /// A proof that the processor has AVX-512 F, BW, DQ, VL and VNNI.
 #[derive(Clone, Copy, Debug)]
@@ -24,21 +24,6 @@ fn with_avx512<K: SimdFn>(s: Avx512, kernel: K) -> K::Output {
 #[inline(always)]
 fn first_lanes(n: usize) -> M {
     (1u16 << n).wrapping_sub(1)
-}
-
-/// The first 16 bytes of the rows 0, 4, 8 and 12 after row `first`, in the four quarters.
-///
-/// # Safety
-/// 16 bytes of each of those rows can be read.
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn quarters(p: *const u8, step: RowStep, first: usize) -> __m512i {
-    // SAFETY: The caller vouches for 16 bytes of the four rows.
-    let row = |r: usize| unsafe { _mm_loadu_si128(step.row(p, first + r).cast()) };
-    let low = _mm512_castsi128_si512(row(0));
-    let low = _mm512_mask_broadcast_i32x4(low, 0x00F0, row(4));
-    let low = _mm512_mask_broadcast_i32x4(low, 0x0F00, row(8));
-    _mm512_mask_broadcast_i32x4(low, 0xF000, row(12))
 }
 
 /// Methods that are one intrinsic.
@@ -193,6 +178,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn load_bytes(self, p: *const u8) -> I {
+        // SAFETY: The caller vouches for 16 bytes.
+        unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast())) }
+    }
+
+    #[inline(always)]
     unsafe fn load_i(self, p: *const i32) -> I {
         // SAFETY: The caller vouches for 16 values.
         unsafe { _mm512_loadu_si512(p.cast()) }
@@ -224,77 +215,6 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn columns4(self, p: *const u8, step: RowStep) -> [I; 4] {
-        // SAFETY: The caller vouches for 16 bytes of 16 rows; the token proves that the processor has the instructions.
-        unsafe {
-            let (a, b) = (quarters(p, step, 0), quarters(p, step, 1));
-            let (c, d) = (quarters(p, step, 2), quarters(p, step, 3));
-            let (t0, t1) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-            let (t2, t3) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
-            [
-                _mm512_unpacklo_epi64(t0, t2),
-                _mm512_unpackhi_epi64(t0, t2),
-                _mm512_unpacklo_epi64(t1, t3),
-                _mm512_unpackhi_epi64(t1, t3),
-            ]
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn column(self, p: *const u8, step: RowStep) -> I {
-        // SAFETY: The caller vouches for 4 bytes of 16 rows.
-        let w = |row: usize| unsafe { step.row(p, row).cast::<i32>().read_unaligned() };
-        // SAFETY: The token proves that the processor has the instructions.
-        unsafe {
-            _mm512_setr_epi32(
-                w(0),
-                w(1),
-                w(2),
-                w(3),
-                w(4),
-                w(5),
-                w(6),
-                w(7),
-                w(8),
-                w(9),
-                w(10),
-                w(11),
-                w(12),
-                w(13),
-                w(14),
-                w(15),
-            )
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn column_f16(self, p: *const u8, step: RowStep) -> F {
-        // SAFETY: The caller vouches for 2 bytes of 16 rows.
-        let h = |row: usize| unsafe { step.row(p, row).cast::<i16>().read_unaligned() };
-        // SAFETY: The token proves that the processor has the instructions.
-        unsafe {
-            _mm512_cvtph_ps(_mm256_setr_epi16(
-                h(0),
-                h(1),
-                h(2),
-                h(3),
-                h(4),
-                h(5),
-                h(6),
-                h(7),
-                h(8),
-                h(9),
-                h(10),
-                h(11),
-                h(12),
-                h(13),
-                h(14),
-                h(15),
-            ))
-        }
-    }
-
-    #[inline(always)]
     fn low_f16(self, a: I) -> F {
         // SAFETY: The token proves that the processor has the instructions.
         unsafe { _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a)) }
@@ -308,7 +228,7 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn prefetch(self, p: *const u8) {
         // SAFETY: A prefetch accesses nothing, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        let _ = p;
     }
 
     #[inline(always)]

@@ -27,70 +27,6 @@ mod tests;
 /// Lanes of every vector.
 pub(crate) const LANES: usize = 16;
 
-/// How far apart sixteen rows start: the multiples of a stride that addresses can't have as a factor.
-///
-/// A row is then at `p + {1, 2, 4} · one of them`, which is one operand of an instruction. Left alone, the compiler keeps sixteen
-/// pointers and moves them all, in and out of the stack.
-#[derive(Clone, Copy)]
-pub(crate) struct RowStep {
-    one: usize,
-    three: usize,
-    five: usize,
-    seven: usize,
-}
-
-/// The same value, of which the compiler knows nothing: neither that it is a multiple of another nor how it moves from one
-/// iteration to the next.
-#[inline(always)]
-pub(crate) fn opaque(mut x: usize) -> usize {
-    #[cfg(not(miri))]
-    // SAFETY: No instruction at all.
-    unsafe {
-        std::arch::asm!("/* {0} */", inout(reg) x, options(pure, nomem, nostack, preserves_flags));
-    }
-    x
-}
-
-/// [`opaque`] for pointers.
-#[inline(always)]
-#[expect(
-    clippy::pointers_in_nomem_asm_block,
-    reason = "no instruction, so nothing is accessed through the pointer"
-)]
-pub(crate) fn opaque_pointer<T>(mut p: *const T) -> *const T {
-    #[cfg(not(miri))]
-    // SAFETY: No instruction at all.
-    unsafe {
-        std::arch::asm!("/* {0} */", inout(reg) p, options(pure, nomem, nostack, preserves_flags));
-    }
-    p
-}
-
-impl RowStep {
-    /// Rows `stride` bytes apart.
-    #[inline(always)]
-    pub fn new(stride: usize) -> Self {
-        let times = |n: usize| opaque(stride.wrapping_mul(n));
-        Self { one: stride, three: times(3), five: times(5), seven: times(7) }
-    }
-
-    /// Where row `row` < 16 of the rows at `p` starts.
-    #[inline(always)]
-    pub fn row(self, p: *const u8, row: usize) -> *const u8 {
-        let p = if row >= 8 { p.wrapping_add(8 * self.one) } else { p };
-        match row & 7 {
-            0 => p,
-            1 => p.wrapping_add(self.one),
-            2 => p.wrapping_add(2 * self.one),
-            3 => p.wrapping_add(self.three),
-            4 => p.wrapping_add(4 * self.one),
-            5 => p.wrapping_add(self.five),
-            6 => p.wrapping_add(2 * self.three),
-            _ => p.wrapping_add(self.seven),
-        }
-    }
-}
-
 /// A kernel with its arguments, to be compiled for an instruction set.
 pub(crate) trait SimdFn {
     /// What it gives.
@@ -198,6 +134,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     /// All lanes `x`.
     fn splat_i(self, x: i32) -> Self::I;
+    /// 16 bytes, each a lane.
+    ///
+    /// # Safety
+    /// 16 bytes can be read.
+    unsafe fn load_bytes(self, p: *const u8) -> Self::I;
     /// # Safety
     /// 16 values can be read.
     unsafe fn load_i(self, p: *const i32) -> Self::I;
@@ -252,21 +193,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         self.dot_pairs(even, self.shr16::<8>(a), self.sar16::<8>(b))
     }
 
-    /// Of 16 rows, the 4 little-endian words at the start of each, as 4 vectors of rows.
-    ///
-    /// # Safety
-    /// 16 bytes can be read at the start of each row.
-    unsafe fn columns4(self, p: *const u8, step: RowStep) -> [Self::I; 4];
-    /// Of 16 rows, the word at the start of each.
-    ///
-    /// # Safety
-    /// 4 bytes can be read at the start of each row.
-    unsafe fn column(self, p: *const u8, step: RowStep) -> Self::I;
-    /// Of 16 rows, the half-precision value at the start of each.
-    ///
-    /// # Safety
-    /// 2 bytes can be read at the start of each row.
-    unsafe fn column_f16(self, p: *const u8, step: RowStep) -> Self::F;
     /// The half-precision values in the low halves of the lanes.
     fn low_f16(self, a: Self::I) -> Self::F;
     /// The half-precision values in the high halves of the lanes.

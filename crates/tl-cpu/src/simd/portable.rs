@@ -4,7 +4,7 @@
 
 #![expect(unsafe_code, reason = "loads and stores go through pointers")]
 
-use super::{LANES, RowStep, Simd, SimdFn};
+use super::{LANES, Simd, SimdFn};
 
 /// Plain Rust. Every processor has it.
 #[derive(Clone, Copy, Debug)]
@@ -230,6 +230,12 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn load_bytes(self, p: *const u8) -> I {
+        // SAFETY: The caller vouches for 16 bytes.
+        unsafe { p.cast::<[u8; LANES]>().read() }.map(i32::from)
+    }
+
+    #[inline(always)]
     unsafe fn load_i(self, p: *const i32) -> I {
         // SAFETY: The caller vouches for 16 values.
         unsafe { p.cast::<I>().read_unaligned() }
@@ -332,25 +338,6 @@ impl Simd for Portable {
     unsafe fn store_bytes(self, p: *mut u8, x: I) {
         // SAFETY: The caller vouches for 16 bytes.
         unsafe { p.cast::<[u8; LANES]>().write(x.map(|v| v as u8)) }
-    }
-
-    #[inline(always)]
-    unsafe fn columns4(self, p: *const u8, step: RowStep) -> [I; 4] {
-        // SAFETY: The caller vouches for 16 bytes of each row.
-        let word = |row, c| unsafe { step.row(p, row).add(4 * c).cast::<[u8; 4]>().read() };
-        std::array::from_fn(|c| std::array::from_fn(|row| i32::from_le_bytes(word(row, c))))
-    }
-
-    #[inline(always)]
-    unsafe fn column(self, p: *const u8, step: RowStep) -> I {
-        // SAFETY: The caller vouches for 4 bytes of each row.
-        std::array::from_fn(|row| i32::from_le_bytes(unsafe { step.row(p, row).cast::<[u8; 4]>().read() }))
-    }
-
-    #[inline(always)]
-    unsafe fn column_f16(self, p: *const u8, step: RowStep) -> F {
-        // SAFETY: The caller vouches for 2 bytes of each row.
-        std::array::from_fn(|row| f16_to_f32(unsafe { read_u16(step.row(p, row)) }))
     }
 
     #[inline(always)]

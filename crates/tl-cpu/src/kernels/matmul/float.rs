@@ -14,7 +14,7 @@ use std::ops::Range;
 use tl_tensor::DType;
 
 use super::Scratch;
-use super::integer::{AHEAD, Out, Rows, Upcoming};
+use super::integer::{Out, Rows};
 use crate::simd::{LANES, Simd, SimdFn};
 
 /// Rows of weights that are decoded before they are multiplied.
@@ -160,7 +160,7 @@ unsafe fn decoded<S: Simd>(s: S, job: Float<'_>) {
                 }
             }
             let data = job.scratch.decoded.as_ptr().cast();
-            let weights = Rows { data, stride: 4 * stride, n: to - from, next: Upcoming::NONE };
+            let weights = Rows { data, stride: 4 * stride };
             // SAFETY: The scratch holds `to − from` rows of `k` values; the caller vouches for the rest.
             unsafe { multiply::<S, F32>(s, weights, job.k, from..to, from, job.x, rows.clone(), job.out) };
         }
@@ -259,14 +259,7 @@ impl FloatTile {
         let whole = self.k / LANES * LANES;
         // SAFETY: The caller vouches for `k` values of each row, and for the elements of the product.
         unsafe {
-            let ahead = self.w.wrapping_add(AHEAD + W * self.w_stride);
             for i in (0..whole).step_by(LANES) {
-                if R == 1 {
-                    // Rows that will be read later, as fast as these are used up.
-                    for line in (0..W * LANES * E::BYTES).step_by(64) {
-                        s.prefetch(ahead.wrapping_add(W * i * E::BYTES + line));
-                    }
-                }
                 let mut x = [s.splat(0.0); R];
                 for r in 0..R {
                     x[r] = s.load(self.x.add(r * self.x_stride + i));

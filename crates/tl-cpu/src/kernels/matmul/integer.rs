@@ -9,14 +9,12 @@
 //! out   = acc_0 (+ acc_1)                          two chains where halves of groups have scales of their own
 //! ```
 //!
-//! Sixteen rows of weights are handled at once, a row a lane, so this order is the same for one row of activations (unpack
+//! Sixteen rows of weights, a tile of `packed`, are handled at once, a row a lane, so this order is the same for one row of activations (unpack
 //! and multiply at once) and for many (unpack a panel of groups once, multiply by blocks of rows), for any number of
 //! threads and any instruction set: all give the same bits.
 //!
 //! Where four products of bytes are one instruction, unpacked weights stay bytes and meet the high and the low bytes of the
 //! activations, `int = 256 · Σ w · high + Σ w · low`; elsewhere they are widened to 16 bits.
-//!
-//! Sixteen rows that are read at once are no stream that a processor's prefetcher knows, so what is read later is asked for here.
 
 #![expect(unsafe_code, reason = "the kernels read and write through pointers")]
 
@@ -24,10 +22,10 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::activations::{GROUP, GroupMeta, QuantizedRows};
-use super::formats::{Format, SLOTS, Sink};
+use super::formats::{Block, Format, SLOTS, Sink};
 use super::panel;
 use crate::aligned::Aligned;
-use crate::simd::{LANES, RowStep, Simd, SimdFn, opaque_pointer};
+use crate::simd::{LANES, Simd, SimdFn};
 
 /// Words of a group of activations.
 pub(super) const WORDS: usize = GROUP / 2;
@@ -35,11 +33,6 @@ pub(super) const WORDS: usize = GROUP / 2;
 pub(super) const QUADS: usize = GROUP / 4;
 /// Groups that are unpacked before they are multiplied: 16 rows of 768 values, 12 KiB of bytes or 24 KiB of pairs.
 pub(super) const PANEL: usize = 24;
-/// How far ahead weights are asked for: what a processor reads while memory answers. Much more costs half of the speed, for the lines come in the way of those
-/// that the processor fetches by itself.
-pub(super) const AHEAD: usize = 4 << 10;
-/// What is known of the memory that is read next, in bytes: `AHEAD` and a tile of long rows.
-const FARTHEST: usize = 256 << 10;
 /// Rows of activations that are multiplied by all weights of a call before the next are: they stay in the second cache.
 pub(super) const ROW_BLOCK: usize = 64;
 
@@ -90,25 +83,13 @@ unsafe impl Send for Out {}
 // SAFETY: As above.
 unsafe impl Sync for Out {}
 
-/// Rows of weights as they stand in memory.
+/// Rows of weights as they stand in memory: one after the other or, for integer products, in tiles.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows {
-    /// The first byte of row 0.
+    /// The first byte.
     pub data: *const u8,
-    /// Bytes between rows.
+    /// Bytes of a row.
     pub stride: usize,
-    /// How many rows there are.
-    pub n: usize,
-    /// What the same thread reads after the rows that it is asked for.
-    pub next: Upcoming,
-}
-
-/// Memory that will be read: pieces in order, each with its length in bytes.
-#[derive(Clone, Copy)]
-pub(crate) struct Upcoming {
-    pieces: [(*const u8, usize); 6],
-    count: usize,
-    bytes: usize,
 }
 
 /// Columns `columns` of the products of rows `rows` of the activations.
@@ -122,11 +103,11 @@ pub(super) struct Integer<'a, Fmt> {
     pub format: PhantomData<Fmt>,
 }
 
-/// Sixteen columns of the product: where their weights start, and which of them are wanted.
+/// Sixteen columns of the product: their weights, and which of them are wanted.
 #[derive(Clone, Copy)]
 pub(super) struct Tile {
-    pub data: *const u8,
-    pub stride: usize,
+    /// The first block.
+    data: *const u8,
     /// The first lane that is wanted, how many are, and the column of the first.
     lane: usize,
     pub count: usize,
@@ -134,93 +115,27 @@ pub(super) struct Tile {
 }
 
 impl Rows {
-    /// The tile whose first column is `at`, of the columns below `to`. Where fewer than 16 are left, it reaches back; where
-    /// there are fewer than 16 rows at all, it is one row in all lanes.
+    /// The tile of column `at`, of the columns below `to`.
     #[inline(always)]
     pub(super) fn tile(&self, at: usize, to: usize) -> Tile {
-        let row = |row: usize| self.data.wrapping_add(row * self.stride);
-        let count = LANES.min(to - at);
-        if at + LANES <= self.n {
-            Tile { data: row(at), stride: self.stride, lane: 0, count, column: at }
-        } else if self.n >= LANES {
-            let first = self.n - LANES;
-            Tile { data: row(first), stride: self.stride, lane: at - first, count, column: at }
-        } else {
-            Tile { data: row(at), stride: 0, lane: 0, count: 1, column: at }
-        }
+        let lane = at % LANES;
+        let data = self.data.wrapping_add((at - lane) * self.stride);
+        Tile { data, lane, count: (LANES - lane).min(to - at), column: at }
     }
-}
-
-impl Rows {
-    /// What to ask for while the tile at column `at` is read: the weights `AHEAD` bytes after it, or as far into what is read next.
-    #[inline(always)]
-    pub(super) fn ahead(&self, at: usize, end: usize) -> *const u8 {
-        let (here, left) = (self.data.wrapping_add(at * self.stride), (end - at) * self.stride);
-        // The first bytes of the last row are read with those of the first.
-        let far = LANES * self.stride + AHEAD;
-        if far < left { here.wrapping_add(far) } else { self.next.at(far - left).unwrap_or(here) }
-    }
-}
-
-impl Upcoming {
-    /// Nothing that is known.
-    pub const NONE: Self = Self { pieces: [(std::ptr::null(), 0); 6], count: 0, bytes: 0 };
-
-    /// Adds a piece; `false` if there is no more to know: the list is full or as long as anyone looks ahead.
-    pub fn push(&mut self, start: *const u8, bytes: usize) -> bool {
-        let full = self.count == self.pieces.len();
-        match self.pieces[..self.count].last_mut() {
-            // Blocks of rows read the same weights again.
-            Some(last) if last.0 == start => return true,
-            Some(last) if last.0.wrapping_add(last.1) == start => last.1 += bytes,
-            _ if full => return false,
-            _ => {
-                self.pieces[self.count] = (start, bytes);
-                self.count += 1;
-            }
-        }
-        self.bytes += bytes;
-        self.bytes < FARTHEST
-    }
-
-    /// The byte that is read after so many others.
-    fn at(&self, mut distance: usize) -> Option<*const u8> {
-        for &(start, bytes) in &self.pieces[..self.count] {
-            if distance < bytes {
-                return Some(start.wrapping_add(distance));
-            }
-            distance -= bytes;
-        }
-        None
-    }
-}
-
-/// Bytes that a tile's group, or half of one, takes.
-#[inline(always)]
-const fn share<Fmt: Format>() -> usize {
-    LANES * Fmt::BYTES / (Fmt::BLOCK / GROUP * Fmt::HALVES)
-}
-
-/// Asks for the part of a share that comes with quad `c`, so that requests are spread evenly over the work.
-#[inline(always)]
-fn prefetch_part<S: Simd, Fmt: Format>(s: S, ahead: *const u8, c: usize) {
-    let (lines, quads) = (share::<Fmt>().div_ceil(64), QUADS / Fmt::HALVES);
-    let c = c % quads;
-    for line in lines * c / quads..lines * (c + 1) / quads {
-        s.prefetch(ahead.wrapping_add(line * 64));
-    }
-}
-
-/// Asks for as many bytes as a tile's group, or half of one, takes.
-#[inline(always)]
-pub(super) fn prefetch_share<S: Simd, Fmt: Format>(s: S, ahead: &mut *const u8) {
-    for line in (0..share::<Fmt>()).step_by(64) {
-        s.prefetch(ahead.wrapping_add(line));
-    }
-    *ahead = ahead.wrapping_add(share::<Fmt>());
 }
 
 impl Tile {
+    /// Unpacks a block of the rows.
+    ///
+    /// # Safety
+    /// The rows have it.
+    #[inline(always)]
+    pub(super) unsafe fn unpack<S: Simd, Fmt: Format>(&self, s: S, block: usize, sink: &mut impl Sink<S>) {
+        // SAFETY: The caller vouches for the block.
+        let block = unsafe { Block::new(s, self.data.add(block * LANES * Fmt::BYTES)) };
+        Fmt::unpack(block, sink);
+    }
+
     /// Stores the wanted lanes at row `row` of the product.
     ///
     /// # Safety
@@ -341,8 +256,6 @@ struct Multiply<S: Simd, Fmt> {
     /// The activations of the block.
     x: *const i32,
     meta: *const GroupMeta,
-    /// What will be read later.
-    ahead: *const u8,
     int: [[S::I; 2]; SLOTS],
     acc: [S::F; 2],
     format: PhantomData<Fmt>,
@@ -353,7 +266,6 @@ impl<S: Simd, Fmt: Format> Sink<S> for Multiply<S, Fmt> {
     fn quad(&mut self, group: usize, slot: usize, c: usize, bytes: S::I) {
         let s = self.s;
         let int = self.int[slot];
-        prefetch_part::<S, Fmt>(s, self.ahead.wrapping_add(slot * share::<Fmt>()), c);
         // SAFETY: `x` has the words of every group of the block.
         self.int[slot] = unsafe {
             let x = self.x.add(group * WORDS);
@@ -371,7 +283,6 @@ impl<S: Simd, Fmt: Format> Sink<S> for Multiply<S, Fmt> {
     fn finish(&mut self, group: usize, slot: usize, half: usize, scale: S::F, min: S::F) {
         // SAFETY: There is a `GroupMeta` for every group of the block.
         let meta = unsafe { &*self.meta.add(group) };
-        self.ahead = self.ahead.wrapping_add(share::<Fmt>());
         let int = total(self.s, std::mem::replace(&mut self.int[slot], [self.s.splat_i(0); 2]));
         self.acc[half] = extend::<S, Fmt>(self.s, int, meta, half, (scale, min), self.acc[half]);
     }
@@ -400,23 +311,19 @@ unsafe fn one_row<S: Simd, Fmt: Format>(
     let mut at = columns.start;
     while at < columns.end {
         let tile = weights.tile(at, columns.end);
-        let step = RowStep::new(tile.stride);
         let zero = s.splat(0.0);
         let mut sink = Multiply::<S, Fmt> {
             s,
             x: x.words(row),
             meta: x.meta(row),
-            ahead: weights.ahead(at, columns.end),
             int: [[s.splat_i(0); 2]; SLOTS],
             acc: [zero; 2],
             format: PhantomData,
         };
-        let mut data = tile.data;
-        for _ in 0..blocks {
+        for block in 0..blocks {
             // SAFETY: Every row of the tile has `blocks` blocks, and so many groups have the activations.
             unsafe {
-                Fmt::unpack(s, data, step, &mut sink);
-                data = opaque_pointer(data.wrapping_add(Fmt::BYTES));
+                tile.unpack::<S, Fmt>(s, block, &mut sink);
                 sink.x = sink.x.add(Fmt::BLOCK / 2);
                 sink.meta = sink.meta.add(Fmt::BLOCK / GROUP);
             }

@@ -12,10 +12,10 @@ use std::ops::Range;
 use super::activations::{GROUP, QuantizedRows};
 use super::formats::{Format, Sink};
 use super::integer::{
-    Integer, Out, PANEL, QUADS, ROW_BLOCK, Scratch, Tile, WORDS, dot, extend, join_chains, pair_of,
-    prefetch_share, total, unsigned, widen, words_of_group,
+    Integer, Out, PANEL, QUADS, ROW_BLOCK, Scratch, Tile, WORDS, dot, extend, join_chains, pair_of, total,
+    unsigned, widen, words_of_group,
 };
-use crate::simd::{LANES, RowStep, Simd};
+use crate::simd::{LANES, Simd};
 
 /// Words that are multiplied in one turn of the innermost loop.
 const UNROLLED: usize = 4;
@@ -26,7 +26,6 @@ struct Store<S: Simd, Fmt> {
     words: *mut i32,
     scales: *mut f32,
     mins: *mut f32,
-    ahead: *const u8,
     format: PhantomData<Fmt>,
 }
 
@@ -49,7 +48,6 @@ impl<S: Simd, Fmt: Format> Sink<S> for Store<S, Fmt> {
 
     #[inline(always)]
     fn finish(&mut self, group: usize, _slot: usize, half: usize, scale: S::F, min: S::F) {
-        prefetch_share::<S, Fmt>(self.s, &mut self.ahead);
         let at = (group * Fmt::HALVES + half) * LANES;
         // SAFETY: As above.
         unsafe {
@@ -75,12 +73,11 @@ pub(super) unsafe fn many_rows<S: Simd, Fmt: Format>(s: S, job: Integer<'_, Fmt>
         let mut at = columns.start;
         while at < columns.end {
             let tile = weights.tile(at, columns.end);
-            let mut ahead = weights.ahead(at, columns.end);
             for panel in (0..groups).step_by(PANEL) {
                 let panel = panel..groups.min(panel + PANEL);
                 // SAFETY: The panel's groups are whole blocks, for `PANEL` is a multiple of the groups in a block.
                 unsafe {
-                    unpack_panel::<S, Fmt>(s, tile, panel.clone(), &mut ahead, scratch);
+                    unpack_panel::<S, Fmt>(s, tile, panel.clone(), scratch);
                     multiply_panel::<S, Fmt>(
                         s,
                         tile,
@@ -103,33 +100,24 @@ pub(super) unsafe fn many_rows<S: Simd, Fmt: Format>(s: S, job: Integer<'_, Fmt>
 /// # Safety
 /// The rows have these groups; they are whole blocks and at most [`PANEL`].
 #[inline(always)]
-unsafe fn unpack_panel<S: Simd, Fmt: Format>(
-    s: S,
-    tile: Tile,
-    panel: Range<usize>,
-    ahead: &mut *const u8,
-    scratch: &mut Scratch,
-) {
+unsafe fn unpack_panel<S: Simd, Fmt: Format>(s: S, tile: Tile, panel: Range<usize>, scratch: &mut Scratch) {
     let mut sink = Store::<S, Fmt> {
         s,
         words: scratch.words.as_mut_ptr(),
         scales: scratch.scales.as_mut_ptr(),
         mins: scratch.mins.as_mut_ptr(),
-        ahead: *ahead,
         format: PhantomData,
     };
-    let step = RowStep::new(tile.stride);
     let per_block = Fmt::BLOCK / GROUP;
     for block in panel.start / per_block..panel.end / per_block {
         // SAFETY: The caller vouches for the block; the scratch has room for `PANEL` groups.
         unsafe {
-            Fmt::unpack(s, tile.data.add(block * Fmt::BYTES), step, &mut sink);
+            tile.unpack::<S, Fmt>(s, block, &mut sink);
             sink.words = sink.words.add(per_block * words_of_group::<S>() * LANES);
             sink.scales = sink.scales.add(per_block * Fmt::HALVES * LANES);
             sink.mins = sink.mins.add(per_block * Fmt::HALVES * LANES);
         }
     }
-    *ahead = sink.ahead;
 }
 
 /// Multiplies the unpacked panel by rows of activations, from the chains so far to the chains, or to the product at the end.

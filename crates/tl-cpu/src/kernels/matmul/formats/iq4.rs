@@ -1,9 +1,7 @@
 //! IQ4_NL and IQ4_XS: nibbles that index a table of unevenly spaced values, laid out as in Q4_0.
 
-#![expect(unsafe_code, reason = "blocks are read through pointers")]
-
-use super::{Format, Sink, high_nibbles, low_nibbles};
-use crate::simd::{RowStep, Simd};
+use super::{Block, Format, Sink, high_nibbles, low_nibbles};
+use crate::simd::Simd;
 
 /// `scale: f16, nibbles: [u8; 16]`, value = scale · TABLE[nibble].
 #[derive(Clone, Copy)]
@@ -16,15 +14,16 @@ pub(crate) struct Iq4Xs;
 
 const TABLE: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
-/// Hands over the group of 32 values whose nibbles are at `p`.
-///
-/// # Safety
-/// 16 bytes can be read at `p` in each row.
+/// Hands over the group of 32 values whose nibbles are the 16 bytes from `offset` on.
 #[inline(always)]
-unsafe fn looked_up<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, group: usize, sink: &mut K) {
-    // SAFETY: The caller vouches for the bytes.
-    let words = unsafe { s.columns4(p, step) };
-    for (c, &word) in words.iter().enumerate() {
+fn looked_up<S: Simd, Fmt: Format, K: Sink<S>>(
+    block: Block<S, Fmt>,
+    offset: usize,
+    group: usize,
+    sink: &mut K,
+) {
+    let s = block.s;
+    for (c, word) in block.words(offset).into_iter().enumerate() {
         sink.quad(group, 0, c, s.lookup(&TABLE, low_nibbles(s, word)));
         sink.quad(group, 0, c + 4, s.lookup(&TABLE, high_nibbles(s, word)));
     }
@@ -33,15 +32,13 @@ unsafe fn looked_up<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, grou
 impl Format for Iq4Nl {
     const BLOCK: usize = 32;
     const BYTES: usize = 18;
+    const PIECES: &'static [(usize, usize)] = &[(2, 16), (0, 2)];
     const SIGNED: bool = true;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
-        // SAFETY: The caller vouches for the block.
-        let scale = unsafe {
-            looked_up(s, p.add(2), step, 0, sink);
-            s.column_f16(p, step)
-        };
+    fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
+        looked_up(block, 2, 0, sink);
+        let scale = block.half(0);
         sink.finish(0, 0, 0, scale, scale);
     }
 }
@@ -49,16 +46,16 @@ impl Format for Iq4Nl {
 impl Format for Iq4Xs {
     const BLOCK: usize = 256;
     const BYTES: usize = 136;
+    const PIECES: &'static [(usize, usize)] = &[(0, 136)];
     const SIGNED: bool = true;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
-        // SAFETY: The caller vouches for the block.
-        let (first, low) = unsafe { (s.column(p, step), s.column(p.add(4), step)) };
+    fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
+        let s = block.s;
+        let (first, low) = (block.word(0), block.word(4));
         let (d, high) = (s.low_f16(first), s.shr::<16>(first));
         for group in 0..8 {
-            // SAFETY: The caller vouches for the block.
-            unsafe { looked_up(s, p.add(8 + 16 * group), step, group, sink) };
+            looked_up(block, 8 + 16 * group, group, sink);
             let low = s.and(s.shr_by(low, 4 * group as u32), s.splat_i(0xF));
             let high = s.shl::<4>(s.and(s.shr_by(high, 2 * group as u32), s.splat_i(0x3)));
             let scale = s.mul(d, s.to_f32(s.sub_i(s.or(low, high), s.splat_i(32))));

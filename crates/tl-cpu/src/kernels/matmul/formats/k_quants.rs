@@ -3,10 +3,8 @@
 //! In Q2_K, Q3_K and Q6_K groups of 16 have scales of their own; the bits of value `i` of four groups of 32 share a byte. In Q4_K and
 //! Q5_K groups of 32 have a scale and a minimum of six bits each, and two groups share bytes.
 
-#![expect(unsafe_code, reason = "blocks are read through pointers")]
-
-use super::{Format, Sink, byte, high_nibbles, low_nibbles};
-use crate::simd::{RowStep, Simd};
+use super::{Block, Format, Sink, byte, high_nibbles, low_nibbles};
+use crate::simd::Simd;
 
 /// `scales: [u8; 16], values: [u8; 64], d: f16, dmin: f16`, value = d · (scale & 15) · bits − dmin · (scale >> 4).
 #[derive(Clone, Copy)]
@@ -55,13 +53,14 @@ fn signed_byte<S: Simd>(s: S, word: S::I, i: usize) -> S::F {
 impl Format for Q2K {
     const BLOCK: usize = 256;
     const BYTES: usize = 84;
+    const PIECES: &'static [(usize, usize)] = &[(0, 16), (80, 4), (16, 64)];
     const HALVES: usize = 2;
     const MINS: bool = true;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
-        // SAFETY: The caller vouches for the block.
-        let (words, ds) = unsafe { (s.columns4(p, step), s.column(p.add(80), step)) };
+    fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
+        let s = block.s;
+        let (words, ds) = (block.words(0), block.word(80));
         let (d, dmin) = (s.low_f16(ds), s.sub(s.splat(0.0), s.high_f16(ds)));
         let (mut scales, mut mins) = ([d; 16], [d; 16]);
         unrolled!(0 1 2 3, W => {
@@ -74,8 +73,7 @@ impl Format for Q2K {
         let two_bits = s.splat_i(0x0303_0303);
         for n in 0..2 {
             for half in 0..2 {
-                // SAFETY: The caller vouches for the block.
-                let words = unsafe { s.columns4(p.add(16 + 32 * n + 16 * half), step) };
+                let words = block.words(16 + 32 * n + 16 * half);
                 unrolled!(0 1 2 3, C => {
                     let (word, c) = (words[C], 4 * half + C);
                     sink.quad(4 * n, 0, c, s.and(word, two_bits));
@@ -95,16 +93,15 @@ impl Format for Q2K {
 impl Format for Q3K {
     const BLOCK: usize = 256;
     const BYTES: usize = 110;
+    const PIECES: &'static [(usize, usize)] =
+        &[(96, 12), (108, 2), (32, 16), (0, 16), (48, 16), (16, 16), (64, 32)];
     const OFFSET: i32 = 4;
     const HALVES: usize = 2;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
-        // SAFETY: The caller vouches for the block.
-        let (a, b, c, d) = unsafe {
-            let word = |at: usize| s.column(p.add(at), step);
-            (word(96), word(100), word(104), s.column_f16(p.add(108), step))
-        };
+    fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
+        let s = block.s;
+        let (a, b, c, d) = (block.word(96), block.word(100), block.word(104), block.half(108));
         // The low four bits of scales 0..8 are the low nibbles of the first 8 bytes, those of scales 8..16 the high nibbles; the
         // upper two bits of scales 4i..4i + 4 are bits 2i, 2i + 1 of the last 4 bytes.
         let upper = s.splat_i(0x3030_3030);
@@ -124,10 +121,7 @@ impl Format for Q3K {
         let third = s.splat_i(0x0404_0404);
         for n in 0..2 {
             for half in 0..2 {
-                // SAFETY: The caller vouches for the block.
-                let (words, high) = unsafe {
-                    (s.columns4(p.add(32 + 32 * n + 16 * half), step), s.columns4(p.add(16 * half), step))
-                };
+                let (words, high) = (block.words(32 + 32 * n + 16 * half), block.words(16 * half));
                 unrolled!(0 1 2 3, C => {
                     let (word, high) = (words[C], s.shr_by(high[C], 4 * n as u32));
                     let c = 4 * half + C;
@@ -158,18 +152,18 @@ fn six_bits<S: Simd>(s: S, [a, b, c]: [S::I; 3]) -> ([S::I; 2], [S::I; 2]) {
 impl Format for Q4K {
     const BLOCK: usize = 256;
     const BYTES: usize = 144;
+    const PIECES: &'static [(usize, usize)] = &[(0, 144)];
     const MINS: bool = true;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
-        // SAFETY: The caller vouches for the block.
-        let [ds, a, b, c] = unsafe { s.columns4(p, step) };
+    fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
+        let s = block.s;
+        let [ds, a, b, c] = block.words(0);
         let (d, dmin) = (s.low_f16(ds), s.sub(s.splat(0.0), s.high_f16(ds)));
         let (scales, mins) = six_bits(s, [a, b, c]);
         unrolled!(0 1 2 3, J => {
             unrolled!(0 1, PART => {
-                // SAFETY: The caller vouches for the block.
-                let words = unsafe { s.columns4(p.add(16 + 32 * J + 16 * PART), step) };
+                        let words = block.words(16 + 32 * J + 16 * PART);
                 unrolled!(0 1 2 3, C => {
                     sink.quad(2 * J, 0, 4 * PART + C, low_nibbles(s, words[C]));
                     sink.quad(2 * J + 1, 1, 4 * PART + C, high_nibbles(s, words[C]));
@@ -186,21 +180,19 @@ impl Format for Q4K {
 impl Format for Q5K {
     const BLOCK: usize = 256;
     const BYTES: usize = 176;
+    const PIECES: &'static [(usize, usize)] = &[(0, 16), (48, 16), (16, 16), (64, 16), (32, 16), (80, 96)];
     const MINS: bool = true;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
-        // SAFETY: The caller vouches for the block.
-        let [ds, a, b, c] = unsafe { s.columns4(p, step) };
+    fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
+        let s = block.s;
+        let [ds, a, b, c] = block.words(0);
         let (d, dmin) = (s.low_f16(ds), s.sub(s.splat(0.0), s.high_f16(ds)));
         let (scales, mins) = six_bits(s, [a, b, c]);
         let fifth = s.splat_i(0x1010_1010);
         unrolled!(0 1 2 3, J => {
             unrolled!(0 1, PART => {
-                // SAFETY: The caller vouches for the block.
-                let (words, high) = unsafe {
-                    (s.columns4(p.add(48 + 32 * J + 16 * PART), step), s.columns4(p.add(16 + 16 * PART), step))
-                };
+                        let (words, high) = (block.words(48 + 32 * J + 16 * PART), block.words(16 + 16 * PART));
                 unrolled!(0 1 2 3, C => {
                     // Bits 2J and 2J + 1 of each byte, moved to bits 4 and 5.
                     let pair = s.and(s.shr_by(high[C], 2 * J as u32), s.splat_i(0x0303_0303));
@@ -222,13 +214,29 @@ impl Format for Q5K {
 impl Format for Q6K {
     const BLOCK: usize = 256;
     const BYTES: usize = 210;
+    const PIECES: &'static [(usize, usize)] = &[
+        (192, 16),
+        (208, 2),
+        (0, 16),
+        (32, 16),
+        (128, 16),
+        (16, 16),
+        (48, 16),
+        (144, 16),
+        (64, 16),
+        (96, 16),
+        (160, 16),
+        (80, 16),
+        (112, 16),
+        (176, 16),
+    ];
     const OFFSET: i32 = 32;
     const HALVES: usize = 2;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
-        // SAFETY: The caller vouches for the block.
-        let (words, d) = unsafe { (s.columns4(p.add(192), step), s.column_f16(p.add(208), step)) };
+    fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
+        let s = block.s;
+        let (words, d) = (block.words(192), block.half(208));
         let mut scales = [d; 16];
         unrolled!(0 1 2 3, W => {
             unrolled!(0 1 2 3, I => {
@@ -238,12 +246,9 @@ impl Format for Q6K {
         let (nibble, upper) = (s.splat_i(0x0F0F_0F0F), s.splat_i(0x3030_3030));
         for n in 0..2 {
             for half in 0..2 {
-                // SAFETY: The caller vouches for the block.
-                let (first, second, high) = unsafe {
-                    let low = p.add(64 * n + 16 * half);
-                    let high = p.add(128 + 32 * n + 16 * half);
-                    (s.columns4(low, step), s.columns4(low.add(32), step), s.columns4(high, step))
-                };
+                let low = 64 * n + 16 * half;
+                let (first, second) = (block.words(low), block.words(low + 32));
+                let high = block.words(128 + 32 * n + 16 * half);
                 unrolled!(0 1 2 3, C => {
                     let (first, second, high, c) = (first[C], second[C], high[C], 4 * half + C);
                     sink.quad(4 * n, 0, c, join(s, (first, nibble), (s.shl16::<4>(high), upper)));

@@ -1,13 +1,14 @@
 //! How the blocks of each quantization format come apart into small integers, scales and minima.
 //!
 //! All formats pack bytes so that four neighbouring bytes hold four neighbouring values (or their low, middle and high
-//! parts). So sixteen rows are unpacked at once, a row a lane: a word of a row's bytes is a *quad* of four values, and
-//! masks and shifts do for sixteen rows what they do for one. A value is `scale · (byte − OFFSET) + min`.
+//! parts). So sixteen rows are unpacked at once, a row a lane, from where [`super::packed`] has put their words side by side:
+//! a word of a row's bytes is a *quad* of four values, and masks and shifts do for sixteen rows what they do for one. A value is
+//! `scale · (byte − OFFSET) + min`.
 //!
 //! A format is one file: its sizes and [`Format::unpack`], which hands each quad to a [`Sink`] and then the scales. The sink
 //! multiplies at once (one row of activations) or stores (many).
 
-#![expect(unsafe_code, reason = "blocks are read through pointers")]
+#![expect(unsafe_code, reason = "blocks are read through pointers, here and in no format")]
 
 /// Runs a block once for each number, which is a constant in it: counting loops of such size are not unrolled by themselves, and arrays that they index stay
 /// in memory.
@@ -27,7 +28,9 @@ pub(super) mod q4;
 pub(super) mod q5;
 pub(super) mod q8;
 
-use crate::simd::{RowStep, Simd};
+use std::marker::PhantomData;
+
+use crate::simd::{LANES, Simd};
 
 /// How a block of a format comes apart.
 pub(crate) trait Format: Copy + 'static {
@@ -35,6 +38,10 @@ pub(crate) trait Format: Copy + 'static {
     const BLOCK: usize;
     /// Bytes in a block.
     const BYTES: usize;
+    /// The block cut into pieces, in the order in which they are read, each as its offset and its bytes: words, or one or two bytes that are none.
+    const PIECES: &'static [(usize, usize)];
+    /// Where each byte of the block stands if the pieces follow each other.
+    const PLACES: [u8; MAX_BYTES] = places(Self::PIECES);
     /// Whether the bytes of a quad are signed.
     const SIGNED: bool = false;
     /// What is subtracted from each byte.
@@ -44,11 +51,92 @@ pub(crate) trait Format: Copy + 'static {
     /// Whether there is a minimum beside each scale.
     const MINS: bool = false;
 
-    /// Unpacks the block at `p` of sixteen rows.
-    ///
+    /// Unpacks a block.
+    fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K);
+}
+
+/// Bytes of a word.
+pub(super) const WORD: usize = 4;
+
+/// Bytes of the largest block, or more.
+const MAX_BYTES: usize = 256;
+
+const fn places(pieces: &[(usize, usize)]) -> [u8; MAX_BYTES] {
+    let mut places = [u8::MAX; MAX_BYTES];
+    let (mut piece, mut place) = (0, 0);
+    while piece < pieces.len() {
+        let (offset, bytes) = pieces[piece];
+        assert!(bytes % WORD == 0 || bytes < WORD, "a piece is words, or less than one");
+        let mut byte = 0;
+        while byte < bytes {
+            assert!(places[offset + byte] == u8::MAX, "pieces do not overlap");
+            places[offset + byte] = place;
+            place += 1;
+            byte += 1;
+        }
+        piece += 1;
+    }
+    places
+}
+
+/// A block of each of sixteen rows, a row a lane. Bytes are named by their offset in the block as files have it, a constant.
+pub(crate) struct Block<S, Fmt> {
+    pub s: S,
+    /// The pieces.
+    data: *const u8,
+    format: PhantomData<Fmt>,
+}
+
+impl<S: Copy, Fmt> Clone for Block<S, Fmt> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: Copy, Fmt> Copy for Block<S, Fmt> {}
+
+impl<S: Simd, Fmt: Format> Block<S, Fmt> {
     /// # Safety
-    /// `BYTES` bytes can be read at `p` in each row.
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K);
+    /// A block of sixteen rows can be read at `data`, as `packed` lays it out.
+    #[inline(always)]
+    pub unsafe fn new(s: S, data: *const u8) -> Self {
+        Self { s, data, format: PhantomData }
+    }
+
+    /// Where `bytes` bytes at `offset` of each row begin.
+    #[inline(always)]
+    fn place(self, offset: usize, bytes: usize) -> *const u8 {
+        let place = usize::from(Fmt::PLACES[offset]);
+        assert!(place + bytes <= Fmt::BYTES, "the bytes are in the block");
+        self.data.wrapping_add(place * LANES)
+    }
+
+    /// The word at `offset`.
+    #[inline(always)]
+    pub fn word(self, offset: usize) -> S::I {
+        // SAFETY: The word is in the block, sixteen times.
+        unsafe { self.s.load_i(self.place(offset, WORD).cast()) }
+    }
+
+    /// The four words from `offset` on.
+    #[inline(always)]
+    pub fn words(self, offset: usize) -> [S::I; 4] {
+        [self.word(offset), self.word(offset + 4), self.word(offset + 8), self.word(offset + 12)]
+    }
+
+    /// The half-precision number at `offset`, which is a piece of its own.
+    #[inline(always)]
+    pub fn half(self, offset: usize) -> S::F {
+        // SAFETY: The two bytes are in the block, sixteen times.
+        unsafe { self.s.load_f16(self.place(offset, 2)) }
+    }
+
+    /// The byte at `offset`, which is a piece of its own.
+    #[inline(always)]
+    pub fn byte(self, offset: usize) -> S::I {
+        // SAFETY: The byte is in the block, sixteen times.
+        unsafe { self.s.load_bytes(self.place(offset, 1)) }
+    }
 }
 
 /// Takes what a block comes apart into.

@@ -1,9 +1,7 @@
 //! MXFP4 (OCP Microscaling 1.0): 32 nibbles, laid out as in Q4_0, that index a table of E2M1 numbers, under a power of two.
 
-#![expect(unsafe_code, reason = "blocks are read through pointers")]
-
-use super::{Format, Sink, high_nibbles, low_nibbles};
-use crate::simd::{RowStep, Simd};
+use super::{Block, Format, Sink, high_nibbles, low_nibbles};
+use crate::simd::Simd;
 
 /// `exponent: u8, nibbles: [u8; 16]`, value = 2^(exponent − 128) · TABLE[nibble].
 #[derive(Clone, Copy)]
@@ -15,18 +13,18 @@ const TABLE: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12
 impl Format for Mxfp4 {
     const BLOCK: usize = 32;
     const BYTES: usize = 17;
+    const PIECES: &'static [(usize, usize)] = &[(1, 16), (0, 1)];
     const SIGNED: bool = true;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
-        // SAFETY: The caller vouches for the block.
-        let (first, words) = unsafe { (s.column(p, step), s.columns4(p.add(1), step)) };
-        for (c, &word) in words.iter().enumerate() {
+    fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
+        let s = block.s;
+        for (c, word) in block.words(1).into_iter().enumerate() {
             sink.quad(0, 0, c, s.lookup(&TABLE, low_nibbles(s, word)));
             sink.quad(0, 0, c + 4, s.lookup(&TABLE, high_nibbles(s, word)));
         }
         // Half of the exponent each, for 2^−128 is not a normal number.
-        let exponent = s.and(first, s.splat_i(0xFF));
+        let exponent = block.byte(0);
         let half = s.shr::<1>(exponent);
         let rest = s.sub_i(exponent, half);
         let power = |e| s.from_bits(s.shl::<23>(s.add_i(e, s.splat_i(63))));

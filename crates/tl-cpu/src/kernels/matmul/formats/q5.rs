@@ -1,9 +1,7 @@
 //! Q5_0 and Q5_1: nibbles as in Q4_0, and a word whose bit `i` is the fifth bit of value `i`.
 
-#![expect(unsafe_code, reason = "blocks are read through pointers")]
-
-use super::{Format, Sink, high_nibbles, low_nibbles};
-use crate::simd::{RowStep, Simd};
+use super::{Block, Format, Sink, high_nibbles, low_nibbles};
+use crate::simd::Simd;
 
 /// `scale: f16, fifth: u32, nibbles: [u8; 16]`, value = scale · (bits − 16).
 #[derive(Clone, Copy)]
@@ -21,15 +19,11 @@ fn fifth_bits<S: Simd>(s: S, bits: S::I, from: usize) -> S::I {
     s.and(s.mul_i(four, s.splat_i(0x0204_0810)), s.splat_i(0x1010_1010))
 }
 
-/// Hands over the 32 values whose fifth bits are at `p` and whose nibbles follow.
-///
-/// # Safety
-/// 20 bytes can be read at `p` in each row.
+/// Hands over the 32 values whose fifth bits are at `offset` and whose nibbles follow.
 #[inline(always)]
-unsafe fn five_bits<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
-    // SAFETY: The caller vouches for the bytes.
-    let (fifth, words) = unsafe { (s.column(p, step), s.columns4(p.add(4), step)) };
-    for (c, &word) in words.iter().enumerate() {
+fn five_bits<S: Simd, Fmt: Format, K: Sink<S>>(block: Block<S, Fmt>, offset: usize, sink: &mut K) {
+    let (s, fifth) = (block.s, block.word(offset));
+    for (c, word) in block.words(offset + 4).into_iter().enumerate() {
         sink.quad(0, 0, c, s.or(low_nibbles(s, word), fifth_bits(s, fifth, 4 * c)));
         sink.quad(0, 0, c + 4, s.or(high_nibbles(s, word), fifth_bits(s, fifth, 16 + 4 * c)));
     }
@@ -38,15 +32,13 @@ unsafe fn five_bits<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink
 impl Format for Q5_0 {
     const BLOCK: usize = 32;
     const BYTES: usize = 22;
+    const PIECES: &'static [(usize, usize)] = &[(2, 20), (0, 2)];
     const OFFSET: i32 = 16;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
-        // SAFETY: The caller vouches for the block.
-        let scale = unsafe {
-            five_bits(s, p.add(2), step, sink);
-            s.column_f16(p, step)
-        };
+    fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
+        five_bits(block, 2, sink);
+        let scale = block.half(0);
         sink.finish(0, 0, 0, scale, scale);
     }
 }
@@ -54,15 +46,13 @@ impl Format for Q5_0 {
 impl Format for Q5_1 {
     const BLOCK: usize = 32;
     const BYTES: usize = 24;
+    const PIECES: &'static [(usize, usize)] = &[(4, 20), (0, 4)];
     const MINS: bool = true;
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd, K: Sink<S>>(s: S, p: *const u8, step: RowStep, sink: &mut K) {
-        // SAFETY: The caller vouches for the block.
-        let both = unsafe {
-            five_bits(s, p.add(4), step, sink);
-            s.column(p, step)
-        };
+    fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
+        five_bits(block, 4, sink);
+        let (s, both) = (block.s, block.word(0));
         sink.finish(0, 0, 0, s.low_f16(both), s.high_f16(both));
     }
 }
