@@ -11,8 +11,7 @@
 //! of chunks at a time gives the same bits.
 //!
 //! Within a chunk, eight positions at a time are taken for all queries, so that keys and values come from the first cache. Few rows
-//! are bound by memory and take all heads together: then a page is read from its beginning to its end. For a single row, while the
-//! keys of a chunk are read its values are asked for, and meanwhile the keys of the next chunk.
+//! are bound by memory and take all heads together: then a page is read from its beginning to its end.
 
 #![expect(unsafe_code, reason = "stores and buffers are addressed through pointers")]
 
@@ -24,7 +23,7 @@ use tl_tensor::DType;
 
 use super::math;
 use super::reduce::{exp_below, largest};
-use super::rows::{BLOCK, accumulate_row, dots_of_row};
+use super::rows::{BLOCK, Dots, Matrix, Sums};
 use super::tape::{Buffers, Place, Registers, RunTape, Window};
 use crate::aligned::Aligned;
 use crate::simd::{LANES, Simd, SimdFn};
@@ -50,6 +49,15 @@ pub(crate) struct Attend<'a> {
     pub memory: &'a mut Memory,
     /// Where the results go: to the output, or to this place as `[row][head][query]` partial results.
     pub partial: Option<*mut f32>,
+}
+
+/// The stored keys, or the stored values.
+#[derive(Clone, Copy)]
+struct Stored<'a> {
+    store: &'a Store,
+    at: &'a StoredRows,
+    /// Elements of a head.
+    width: usize,
 }
 
 /// Memory of one worker.
@@ -194,26 +202,49 @@ impl Attend<'_> {
         }
     }
 
-    /// Asks for a head of the stored rows from position `block` on, a block of them: no more at once, or what is read now would wait for it.
+    /// Reads all heads of some stored rows, so that they are in the cache when they are needed, in the order in which they stand in memory: processors see
+    /// that coming.
     #[inline(always)]
-    fn prefetch<S: Simd>(
-        &self,
-        s: S,
-        store: &Store,
-        stored: &StoredRows,
-        width: usize,
-        (block, head): (usize, usize),
-    ) {
-        if self.rows.len() > 1 {
+    fn touch(&self, stored: Stored<'_>, part: Range<usize>) {
+        let store = stored.store;
+        if self.rows.len() > 1 || store.dtype() != DType::F32 {
             return;
         }
-        let first = (self.heads.start + head) * stored.head_stride;
-        let last = first + width.saturating_sub(1) * stored.stride;
-        for row in store.rows_from(block).chunks_exact(store.width().max(1)).take(BLOCK) {
+        let first = self.heads.start * stored.at.head_stride;
+        let last = first
+            + self.heads.len().saturating_sub(1) * stored.at.head_stride
+            + stored.width.saturating_sub(1) * stored.at.stride;
+        for row in store.rows_from(part.start).chunks_exact(store.width().max(1)).take(part.len()) {
             for line in (first..=last).step_by(64 / size_of::<f32>()) {
-                s.prefetch(row.as_ptr().wrapping_add(line).cast());
+                // SAFETY: A reference is readable.
+                row.get(line).map(|value| unsafe { std::ptr::from_ref(value).read_volatile() });
             }
         }
+    }
+
+    /// The rows that read any of these positions: they follow each other, for spans begin and end in the order of their rows.
+    fn readers(&self, part: &Range<usize>) -> Range<usize> {
+        let reads = |own: &Range<usize>| own.start < part.end && own.end > part.start && !own.is_empty();
+        let parts = &self.memory.parts;
+        let first = parts.iter().position(reads).unwrap_or(parts.len());
+        first..parts.iter().rposition(reads).map_or(first, |last| last + 1)
+    }
+
+    /// Takes the first of the rows, and those after it of which `what` is the same and whose queries of the head follow; gives these queries.
+    #[inline(always)]
+    fn next_queries<T: PartialEq>(
+        &self,
+        rows: &mut Range<usize>,
+        head: usize,
+        what: impl Fn(usize) -> T,
+    ) -> Option<Range<usize>> {
+        let first = rows.next()?;
+        let mut queries = self.queries_of(first, head);
+        while self.heads.len() == 1 && rows.start < rows.end && what(rows.start) == what(first) {
+            queries.end += self.attention.queries;
+            rows.start += 1;
+        }
+        Some(queries)
     }
 
     /// The positions that at least one query reads.
@@ -227,33 +258,28 @@ impl Attend<'_> {
     #[inline(always)]
     unsafe fn score<S: Simd>(&mut self, s: S, chunk: Range<usize>) {
         let all = self.union();
+        let stored = Stored { store: self.keys, at: &self.attention.key, width: self.attention.key_width };
         let vectors = padded(self.attention.key_width) / LANES;
         let mut block = all.start / BLOCK * BLOCK;
         while block < all.end {
             let part = block.max(all.start)..all.end.min(block + BLOCK);
+            self.touch(stored, part.clone());
             for head in 0..self.heads.len() {
-                let Attention { value, value_width, .. } = self.attention;
-                self.prefetch(s, self.values, value, *value_width, (block, head));
-                let (keys, stride) = rows(
-                    s,
-                    self.keys,
-                    part.clone(),
-                    (self.heads.start + head) * self.attention.key.head_stride,
-                    self.attention.key.stride,
-                    self.attention.key_width,
-                    &mut self.memory.rows,
-                );
-                for row in 0..self.rows.len() {
-                    let own = self.memory.parts[row].clone();
-                    if own.start >= part.end || own.end <= part.start {
-                        continue;
-                    }
-                    for query in self.queries_of(row, head) {
-                        let q = self.memory.queries[query * vectors * LANES..].as_ptr();
-                        let to = self.memory.scores[query * SCORES + part.start - chunk.start..].as_mut_ptr();
-                        // SAFETY: The rows of `part` stand at `keys`, and the scores have room for them.
-                        unsafe { dots_of_row(s, q, keys, stride, vectors, part.len(), to) };
-                    }
+                let keys = stored.rows(s, part.clone(), self.heads.start + head, &mut self.memory.rows);
+                let mut rows = self.readers(&part);
+                while let Some(queries) = self.next_queries(&mut rows, head, |_| ()) {
+                    let q = self.memory.queries[queries.start * vectors * LANES..].as_ptr();
+                    let to =
+                        self.memory.scores[queries.start * SCORES + part.start - chunk.start..].as_mut_ptr();
+                    let dots = Dots {
+                        queries: Matrix { data: q, stride: vectors * LANES },
+                        keys,
+                        vectors,
+                        count: part.len(),
+                        to: Matrix { data: to, stride: SCORES },
+                    };
+                    // SAFETY: The rows of `part` stand at `keys`, and the scores have room for them.
+                    unsafe { dots.run(s, queries.len()) };
                 }
             }
             block += BLOCK;
@@ -306,6 +332,8 @@ impl Attend<'_> {
     #[inline(always)]
     unsafe fn add_values<S: Simd>(&mut self, s: S, chunk: Range<usize>) {
         let all = self.union();
+        let stored =
+            Stored { store: self.values, at: &self.attention.value, width: self.attention.value_width };
         let width = padded(self.attention.value_width);
         let len = partial_len(self.attention);
         for query in 0..self.queries() {
@@ -314,31 +342,32 @@ impl Attend<'_> {
         let mut block = all.start / BLOCK * BLOCK;
         while block < all.end {
             let part = block.max(all.start)..all.end.min(block + BLOCK);
+            self.touch(stored, part.clone());
             for head in 0..self.heads.len() {
-                let Attention { key, key_width, .. } = self.attention;
-                self.prefetch(s, self.keys, key, *key_width, (block + CHUNK, head));
-                let (values, stride) = rows(
-                    s,
-                    self.values,
-                    part.clone(),
-                    (self.heads.start + head) * self.attention.value.head_stride,
-                    self.attention.value.stride,
-                    self.attention.value_width,
-                    &mut self.memory.rows,
-                );
-                for row in 0..self.rows.len() {
-                    let own = self.memory.parts[row].clone();
-                    let (start, end) = (own.start.max(part.start), own.end.min(part.end));
-                    if start >= end {
-                        continue;
-                    }
-                    let values = values.wrapping_add((start - part.start) * stride);
-                    for query in self.queries_of(row, head) {
-                        let weights = self.memory.scores[query * SCORES + start - chunk.start..].as_ptr();
-                        let to = self.memory.chunk[query * len..].as_mut_ptr();
-                        // SAFETY: The rows of `part` stand at `values`, the weights of the query's part in its scores.
-                        unsafe { accumulate_row(s, weights, values, stride, end - start, to, width / LANES) };
-                    }
+                let values = stored.rows(s, part.clone(), self.heads.start + head, &mut self.memory.rows);
+                let mut rows = self.readers(&part);
+                while let Some(first) = rows.clone().next() {
+                    let read = |row: usize| {
+                        let own = &self.memory.parts[row];
+                        own.start.max(part.start)..own.end.min(part.end)
+                    };
+                    let t = read(first);
+                    let Some(queries) = self.next_queries(&mut rows, head, read) else { break };
+                    let weights =
+                        self.memory.scores[queries.start * SCORES + t.start - chunk.start..].as_ptr();
+                    let to = self.memory.chunk[queries.start * len..].as_mut_ptr();
+                    let sums = Sums {
+                        weights: Matrix { data: weights, stride: SCORES },
+                        values: Matrix {
+                            data: values.data.wrapping_add((t.start - part.start) * values.stride),
+                            ..values
+                        },
+                        vectors: width / LANES,
+                        count: t.len(),
+                        to: Matrix { data: to, stride: len },
+                    };
+                    // SAFETY: The rows of `part` stand at `values`, the weights of the queries' part in their scores.
+                    unsafe { sums.run(s, queries.len()) };
                 }
             }
             block += BLOCK;
@@ -418,79 +447,82 @@ pub(crate) fn run_join<S: Simd>(total: &mut [f32], chunk: &[f32]) {
     unsafe { S::assume() }.vectorize(Join(total, chunk));
 }
 
-/// Where the rows of a head at positions `part`, all of one page, stand, as whole vectors: in the store, or copied.
-#[inline(always)]
-fn rows<S: Simd>(
-    s: S,
-    store: &Store,
-    part: Range<usize>,
-    head: usize,
-    step: usize,
-    width: usize,
-    copy: &mut Aligned<f32>,
-) -> (*const f32, usize) {
-    if store.dtype() != DType::F32 {
-        return (unpacked(s, store, part, head, step, width, copy), padded(width));
-    }
-    let stored = store.rows_from(part.start);
-    let stride = store.width();
-    assert!(stored.len() >= part.len() * stride, "rows inside of the window are kept");
-    assert!(width == 0 || head + (width - 1) * step < stride, "a head lies inside of its row");
-    if step == 1 && width.is_multiple_of(LANES) {
-        return (stored[head..].as_ptr(), stride);
-    }
-    for (t, to) in copy.chunks_exact_mut(padded(width)).enumerate().take(part.len()) {
-        to[width..].fill(0.0);
-        for (c, to) in to[..width].iter_mut().enumerate() {
-            *to = stored[t * stride + head + c * step];
+impl Stored<'_> {
+    /// Where the rows of a head at positions `part`, all of one page, stand, as whole vectors: in the store, or copied.
+    #[inline(always)]
+    fn rows<S: Simd>(
+        &self,
+        s: S,
+        part: Range<usize>,
+        head: usize,
+        copy: &mut Aligned<f32>,
+    ) -> Matrix<*const f32> {
+        let Self { store, at, width } = *self;
+        let (head, step) = (head * at.head_stride, at.stride);
+        if store.dtype() != DType::F32 {
+            let data = self.unpacked(s, part, head, copy);
+            return Matrix { data, stride: padded(width) };
         }
-    }
-    (copy.as_ptr(), padded(width))
-}
-
-/// The rows of [`rows`] out of packed ones, as `f32`.
-#[inline(always)]
-fn unpacked<S: Simd>(
-    s: S,
-    store: &Store,
-    part: Range<usize>,
-    head: usize,
-    step: usize,
-    width: usize,
-    copy: &mut Aligned<f32>,
-) -> *const f32 {
-    let (dtype, packed) = (store.dtype(), store.packed_from(part.start));
-    let row_bytes = dtype.row_bytes(store.width()).expect("a row of a store is whole blocks");
-    assert!(packed.len() >= part.len() * row_bytes, "rows inside of the window are kept");
-    assert!(width == 0 || head + (width - 1) * step < store.width(), "a head lies inside of its row");
-    let block = dtype.block();
-    let whole = step == 1 && head.is_multiple_of(block) && width.is_multiple_of(block);
-    let mut values = [0.0; LARGEST_BLOCK];
-    let to = copy.chunks_exact_mut(padded(width));
-    for (row, to) in packed.chunks_exact(row_bytes).zip(to).take(part.len()) {
-        to[width..].fill(0.0);
-        if whole && dtype == DType::F16 && width.is_multiple_of(LANES) {
-            for c in (0..width).step_by(LANES) {
-                // SAFETY: Sixteen values of the head begin at `c`, in the row and in the copy.
-                unsafe { s.store(to[c..].as_mut_ptr(), s.load_f16(row[2 * (head + c)..].as_ptr())) };
-            }
-        } else if whole {
-            let from = &row[head / block * dtype.bytes()..][..width / block * dtype.bytes()];
-            (dtype.info().decode)(from, &mut to[..width]);
-        } else {
-            let mut decoded = None;
+        let stored = store.rows_from(part.start);
+        let stride = store.width();
+        assert!(stored.len() >= part.len() * stride, "rows inside of the window are kept");
+        assert!(width == 0 || head + (width - 1) * step < stride, "a head lies inside of its row");
+        if step == 1 && width.is_multiple_of(LANES) {
+            return Matrix { data: stored[head..].as_ptr(), stride };
+        }
+        for (t, to) in copy.chunks_exact_mut(padded(width)).enumerate().take(part.len()) {
+            to[width..].fill(0.0);
             for (c, to) in to[..width].iter_mut().enumerate() {
-                let at = head + c * step;
-                if decoded != Some(at / block) {
-                    let from = &row[at / block * dtype.bytes()..][..dtype.bytes()];
-                    (dtype.info().decode)(from, &mut values[..block]);
-                    decoded = Some(at / block);
-                }
-                *to = values[at % block];
+                *to = stored[t * stride + head + c * step];
             }
         }
+        Matrix { data: copy.as_ptr(), stride: padded(width) }
     }
-    copy.as_ptr()
+
+    /// The rows of [`Stored::rows`] out of packed ones, as `f32`; the head begins at element `head`.
+    #[inline(always)]
+    fn unpacked<S: Simd>(
+        &self,
+        s: S,
+        part: Range<usize>,
+        head: usize,
+        copy: &mut Aligned<f32>,
+    ) -> *const f32 {
+        let Self { store, width, .. } = *self;
+        let step = self.at.stride;
+        let (dtype, packed) = (store.dtype(), store.packed_from(part.start));
+        let row_bytes = dtype.row_bytes(store.width()).expect("a row of a store is whole blocks");
+        assert!(packed.len() >= part.len() * row_bytes, "rows inside of the window are kept");
+        assert!(width == 0 || head + (width - 1) * step < store.width(), "a head lies inside of its row");
+        let block = dtype.block();
+        let whole = step == 1 && head.is_multiple_of(block) && width.is_multiple_of(block);
+        let mut values = [0.0; LARGEST_BLOCK];
+        let to = copy.chunks_exact_mut(padded(width));
+        for (row, to) in packed.chunks_exact(row_bytes).zip(to).take(part.len()) {
+            to[width..].fill(0.0);
+            if whole && dtype == DType::F16 && width.is_multiple_of(LANES) {
+                for c in (0..width).step_by(LANES) {
+                    // SAFETY: Sixteen values of the head begin at `c`, in the row and in the copy.
+                    unsafe { s.store(to[c..].as_mut_ptr(), s.load_f16(row[2 * (head + c)..].as_ptr())) };
+                }
+            } else if whole {
+                let from = &row[head / block * dtype.bytes()..][..width / block * dtype.bytes()];
+                (dtype.info().decode)(from, &mut to[..width]);
+            } else {
+                let mut decoded = None;
+                for (c, to) in to[..width].iter_mut().enumerate() {
+                    let at = head + c * step;
+                    if decoded != Some(at / block) {
+                        let from = &row[at / block * dtype.bytes()..][..dtype.bytes()];
+                        (dtype.info().decode)(from, &mut values[..block]);
+                        decoded = Some(at / block);
+                    }
+                    *to = values[at % block];
+                }
+            }
+        }
+        copy.as_ptr()
+    }
 }
 
 /// Values of the largest block of any element type.

@@ -1,132 +1,204 @@
 //! Products of vectors with a block of rows: the scores of attention, and its sums of values.
+//!
+//! Several queries meet the same rows, so tiles of queries share what is loaded. A tile only decides what stays in registers: every number is
+//! one chain of multiply-adds whatever its tile.
 
 #![expect(unsafe_code, reason = "rows are addressed through pointers")]
+#![expect(clippy::needless_range_loop, reason = "counted loops over constants keep the arrays in registers")]
 
 use crate::simd::{LANES, Simd};
 
 /// Positions whose keys or values are used for all queries before the next ones are; a page has a multiple.
 pub(super) const BLOCK: usize = 8;
 
-/// `to[t] = q · k[t]` for `count` ≤ 8 rows of so many vectors.
-///
-/// # Safety
-/// As for [`dots`].
-#[inline(always)]
-pub(super) unsafe fn dots_of_row<S: Simd>(
-    s: S,
-    q: *const f32,
-    keys: *const f32,
-    stride: usize,
-    vectors: usize,
-    count: usize,
-    to: *mut f32,
-) {
-    // SAFETY: The caller vouches for the rows.
-    unsafe {
-        match vectors {
-            4 => dots::<S, 4>(s, q, keys, stride, 4, count, to),
-            8 => dots::<S, 8>(s, q, keys, stride, 8, count, to),
-            _ => dots::<S, 0>(s, q, keys, stride, vectors, count, to),
-        }
+/// Rows of whole vectors, or of scores.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<T> {
+    pub data: T,
+    /// Elements between rows.
+    pub stride: usize,
+}
+
+/// `to[i][t] = q[i] · k[t]` for so many queries and rows.
+#[derive(Clone, Copy)]
+pub(super) struct Dots {
+    pub queries: Matrix<*const f32>,
+    pub keys: Matrix<*const f32>,
+    /// Vectors of a query and of a row.
+    pub vectors: usize,
+    /// Rows, at most [`BLOCK`].
+    pub count: usize,
+    pub to: Matrix<*mut f32>,
+}
+
+/// `to[i] += Σ_t weights[i][t] · values[t]` for so many queries and rows.
+#[derive(Clone, Copy)]
+pub(super) struct Sums {
+    pub weights: Matrix<*const f32>,
+    pub values: Matrix<*const f32>,
+    /// Vectors of a row and of a sum.
+    pub vectors: usize,
+    pub count: usize,
+    pub to: Matrix<*mut f32>,
+}
+
+impl<T> Matrix<T> {
+    /// The element before which `rows` rows and `columns` elements stand.
+    #[inline(always)]
+    fn offset(&self, row: usize, column: usize) -> usize {
+        row * self.stride + column
     }
 }
 
-/// `to[t] = q · k[t]` for `count` ≤ 8 rows of `vectors` vectors (`N` of them, if it is not 0).
-///
-/// # Safety
-/// The pointers are to so many values, and `to` has room for them.
-#[inline(always)]
-unsafe fn dots<S: Simd, const N: usize>(
-    s: S,
-    q: *const f32,
-    keys: *const f32,
-    stride: usize,
-    vectors: usize,
-    count: usize,
-    to: *mut f32,
-) {
-    let vectors = if N == 0 { vectors } else { N };
-    // SAFETY: The caller vouches for the rows.
-    unsafe {
-        let dot = |t: usize| {
-            let key = keys.add(t * stride);
-            let mut acc = s.splat(0.0);
-            for c in 0..vectors {
-                acc = s.fma(s.load(q.add(c * LANES)), s.load(key.add(c * LANES)), acc);
-            }
-            acc
-        };
-        if count == BLOCK {
-            let folded = [dot(0), dot(1), dot(2), dot(3), dot(4), dot(5), dot(6), dot(7)];
-            let [a, b, c, d, e, f, g, h] = folded;
-            let folded =
-                [s.fold(a), s.fold(b), s.fold(c), s.fold(d), s.fold(e), s.fold(f), s.fold(g), s.fold(h)];
-            to.cast::<[f32; 8]>().write_unaligned(s.sum8(folded));
-        } else {
-            for t in 0..count {
-                *to.add(t) = s.sum(dot(t));
-            }
+impl Dots {
+    /// # Safety
+    /// The pointers are to the rows of `queries` queries, to `count` rows and to so many results for each query.
+    #[inline(always)]
+    pub unsafe fn run<S: Simd>(self, s: S, queries: usize) {
+        let mut query = 0;
+        while query < queries {
+            // SAFETY: The caller vouches for the rows.
+            query += unsafe {
+                match queries - query {
+                    _ if self.count < BLOCK => self.one(s, query),
+                    3.. if S::TILE_ROWS >= 8 => self.tile::<S, 3>(s, query),
+                    2.. if S::TILE_ROWS >= 8 => self.tile::<S, 2>(s, query),
+                    _ => self.tile::<S, 1>(s, query),
+                }
+            };
         }
     }
-}
 
-/// `to += Σ_t weights[t] · values[t]` over a row of vectors.
-///
-/// # Safety
-/// As for [`accumulate`].
-#[inline(always)]
-pub(super) unsafe fn accumulate_row<S: Simd>(
-    s: S,
-    weights: *const f32,
-    values: *const f32,
-    stride: usize,
-    count: usize,
-    to: *mut f32,
-    vectors: usize,
-) {
-    let mut v = 0;
-    while v < vectors {
-        let n = if vectors - v >= 4 { 4 } else { 1 };
-        // SAFETY: The caller vouches for the vectors.
+    /// A whole block for `Q` queries; gives `Q`.
+    ///
+    /// # Safety
+    /// As for [`Dots::run`].
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const Q: usize>(&self, s: S, query: usize) -> usize {
+        let mut acc = [[s.splat(0.0); BLOCK]; Q];
+        // SAFETY: The caller vouches for the rows.
         unsafe {
-            let (values, to) = (values.add(v * LANES), to.add(v * LANES));
-            if n == 4 {
-                accumulate::<S, 4>(s, weights, values, stride, count, to);
-            } else {
-                accumulate::<S, 1>(s, weights, values, stride, count, to);
+            for c in (0..self.vectors * LANES).step_by(LANES) {
+                let mut q = [s.splat(0.0); Q];
+                for i in 0..Q {
+                    q[i] = s.load(self.queries.data.add(self.queries.offset(query + i, c)));
+                }
+                for t in 0..BLOCK {
+                    let key = s.load(self.keys.data.add(self.keys.offset(t, c)));
+                    for i in 0..Q {
+                        acc[i][t] = s.fma(q[i], key, acc[i][t]);
+                    }
+                }
+            }
+            for i in 0..Q {
+                let [a, b, c, d, e, f, g, h] = acc[i];
+                let halves =
+                    [s.fold(a), s.fold(b), s.fold(c), s.fold(d), s.fold(e), s.fold(f), s.fold(g), s.fold(h)];
+                let to = self.to.data.add(self.to.offset(query + i, 0));
+                to.cast::<[f32; BLOCK]>().write_unaligned(s.sum8(halves));
             }
         }
-        v += n;
+        Q
+    }
+
+    /// Fewer rows than a block for one query; gives 1.
+    ///
+    /// # Safety
+    /// As for [`Dots::run`].
+    #[inline(always)]
+    unsafe fn one<S: Simd>(&self, s: S, query: usize) -> usize {
+        // SAFETY: The caller vouches for the rows.
+        unsafe {
+            for t in 0..self.count {
+                let mut acc = s.splat(0.0);
+                for c in (0..self.vectors * LANES).step_by(LANES) {
+                    let q = s.load(self.queries.data.add(self.queries.offset(query, c)));
+                    acc = s.fma(q, s.load(self.keys.data.add(self.keys.offset(t, c))), acc);
+                }
+                *self.to.data.add(self.to.offset(query, t)) = s.sum(acc);
+            }
+        }
+        1
     }
 }
 
-/// `to += Σ_t weights[t] · values[t]` over `N` vectors.
-///
-/// # Safety
-/// The pointers are to `count` weights, as many rows, and `N` vectors.
-#[inline(always)]
-unsafe fn accumulate<S: Simd, const N: usize>(
-    s: S,
-    weights: *const f32,
-    values: *const f32,
-    stride: usize,
-    count: usize,
-    to: *mut f32,
-) {
-    let mut acc = [s.splat(0.0); N];
-    // SAFETY: The caller vouches for the pointers.
-    unsafe {
-        for (i, acc) in acc.iter_mut().enumerate() {
-            *acc = s.load(to.add(i * LANES));
+impl Sums {
+    /// # Safety
+    /// The pointers are to the weights and the sums of `queries` queries and to `count` rows.
+    #[inline(always)]
+    pub unsafe fn run<S: Simd>(self, s: S, queries: usize) {
+        let mut query = 0;
+        while query < queries {
+            // SAFETY: The caller vouches for the rows.
+            query += unsafe {
+                match queries - query {
+                    6.. if S::TILE_ROWS >= 8 => self.rows::<S, 6>(s, query),
+                    3.. if S::TILE_ROWS >= 8 => self.rows::<S, 3>(s, query),
+                    2.. if S::TILE_ROWS >= 8 => self.rows::<S, 2>(s, query),
+                    _ => self.rows::<S, 1>(s, query),
+                }
+            };
         }
-        for t in 0..count {
-            let weight = s.splat(*weights.add(t));
-            for (i, acc) in acc.iter_mut().enumerate() {
-                *acc = s.fma(weight, s.load(values.add(t * stride + i * LANES)), *acc);
+    }
+
+    /// Whole rows for `Q` queries; gives `Q`.
+    ///
+    /// # Safety
+    /// As for [`Sums::run`].
+    #[inline(always)]
+    unsafe fn rows<S: Simd, const Q: usize>(&self, s: S, query: usize) -> usize {
+        let mut vector = 0;
+        while vector < self.vectors {
+            // SAFETY: The caller vouches for the rows.
+            vector += unsafe {
+                if self.vectors - vector >= 4 {
+                    self.tile::<S, Q, 4>(s, query, vector)
+                } else {
+                    self.tile::<S, Q, 1>(s, query, vector)
+                }
+            };
+        }
+        Q
+    }
+
+    /// `N` vectors for `Q` queries; gives `N`.
+    ///
+    /// # Safety
+    /// As for [`Sums::run`].
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const Q: usize, const N: usize>(
+        &self,
+        s: S,
+        query: usize,
+        vector: usize,
+    ) -> usize {
+        let mut acc = [[s.splat(0.0); N]; Q];
+        // SAFETY: The caller vouches for the pointers.
+        unsafe {
+            let to = |i: usize, v: usize| self.to.data.add(self.to.offset(query + i, (vector + v) * LANES));
+            for i in 0..Q {
+                for v in 0..N {
+                    acc[i][v] = s.load(to(i, v));
+                }
+            }
+            for t in 0..self.count {
+                let mut value = [s.splat(0.0); N];
+                for v in 0..N {
+                    value[v] = s.load(self.values.data.add(self.values.offset(t, (vector + v) * LANES)));
+                }
+                for i in 0..Q {
+                    let weight = s.splat(*self.weights.data.add(self.weights.offset(query + i, t)));
+                    for v in 0..N {
+                        acc[i][v] = s.fma(weight, value[v], acc[i][v]);
+                    }
+                }
+            }
+            for i in 0..Q {
+                for v in 0..N {
+                    s.store(to(i, v), acc[i][v]);
+                }
             }
         }
-        for (i, acc) in acc.iter().enumerate() {
-            s.store(to.add(i * LANES), *acc);
-        }
+        N
     }
 }

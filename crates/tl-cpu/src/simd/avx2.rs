@@ -332,12 +332,6 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn prefetch(self, p: *const u8) {
-        // SAFETY: A prefetch accesses nothing, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
-    }
-
-    #[inline(always)]
     fn transpose(self, rows: [F; LANES]) -> [F; LANES] {
         let mut out = rows;
         for (upper, half) in [(0, 0), (0, 1), (8, 0), (8, 1)] {

@@ -226,12 +226,6 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn prefetch(self, p: *const u8) {
-        // SAFETY: A prefetch accesses nothing, whatever the address.
-        let _ = p;
-    }
-
-    #[inline(always)]
     fn transpose(self, rows: [F; LANES]) -> [F; LANES] {
         let mut out = rows;
         // SAFETY: The token proves that the processor has the instructions.

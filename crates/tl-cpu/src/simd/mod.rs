@@ -197,8 +197,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn low_f16(self, a: Self::I) -> Self::F;
     /// The half-precision values in the high halves of the lanes.
     fn high_f16(self, a: Self::I) -> Self::F;
-    /// Asks for the cache line at `p`, which may be any address, in the first cache.
-    fn prefetch(self, p: *const u8);
 
     /// Rows become columns: lane `j` of vector `i` goes to lane `i` of vector `j`.
     fn transpose(self, rows: [Self::F; LANES]) -> [Self::F; LANES];

@@ -351,9 +351,6 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn prefetch(self, _: *const u8) {}
-
-    #[inline(always)]
     fn transpose(self, rows: [F; LANES]) -> [F; LANES] {
         std::array::from_fn(|j| std::array::from_fn(|i| rows[i][j]))
     }

@@ -9,9 +9,9 @@
 //! out   = acc_0 (+ acc_1)                          two chains where halves of groups have scales of their own
 //! ```
 //!
-//! Sixteen rows of weights, a tile of `packed`, are handled at once, a row a lane, so this order is the same for one row of activations (unpack
-//! and multiply at once) and for many (unpack a panel of groups once, multiply by blocks of rows), for any number of
-//! threads and any instruction set: all give the same bits.
+//! Sixteen rows of weights, a tile of `packed`, are handled at once, a row a lane, so this order is the same for a few rows of activations
+//! (unpack and multiply at once) and for many (unpack a panel of groups once, multiply by blocks of rows), for any number of threads and any
+//! instruction set: all give the same bits.
 //!
 //! Where four products of bytes are one instruction, unpacked weights stay bytes and meet the high and the low bytes of the
 //! activations, `int = 256 · Σ w · high + Σ w · low`; elsewhere they are widened to 16 bits.
@@ -163,8 +163,8 @@ impl<Fmt: Format> SimdFn for Integer<'_, Fmt> {
     fn call<S: Simd>(self, s: S) {
         // SAFETY: `Weights` and `matmul` checked that the rows have `k` values of the format and that the product has room.
         unsafe {
-            if self.rows.len() == 1 {
-                one_row::<S, Fmt>(s, self.weights, self.columns, self.x, self.rows.start, self.out);
+            if self.rows.len() <= few_rows_at_most::<S, Fmt>() {
+                few_rows::<S, Fmt>(s, &self);
             } else {
                 panel::many_rows::<S, Fmt>(s, self);
             }
@@ -250,41 +250,49 @@ pub(super) fn extend<S: Simd, Fmt: Format>(
     if Fmt::MINS { s.fma(min, s.splat(sum), acc) } else { acc }
 }
 
-/// Multiplies quads, as they come, by one row of activations.
-struct Multiply<S: Simd, Fmt> {
+/// Multiplies quads, as they come, by `R` rows of activations.
+struct Multiply<S: Simd, Fmt, const R: usize> {
     s: S,
-    /// The activations of the block.
+    /// The activations of the block in the first row, and how far it is to those of the next.
     x: *const i32,
+    row_words: usize,
     meta: *const GroupMeta,
-    int: [[S::I; 2]; SLOTS],
-    acc: [S::F; 2],
+    row_meta: usize,
+    int: [[[S::I; 2]; R]; SLOTS],
+    acc: [[S::F; 2]; R],
     format: PhantomData<Fmt>,
 }
 
-impl<S: Simd, Fmt: Format> Sink<S> for Multiply<S, Fmt> {
+impl<S: Simd, Fmt: Format, const R: usize> Sink<S> for Multiply<S, Fmt, R> {
     #[inline(always)]
     fn quad(&mut self, group: usize, slot: usize, c: usize, bytes: S::I) {
         let s = self.s;
-        let int = self.int[slot];
-        // SAFETY: `x` has the words of every group of the block.
-        self.int[slot] = unsafe {
-            let x = self.x.add(group * WORDS);
-            if S::BYTE_DOTS {
-                dot(s, int, unsigned::<S, Fmt>(s, bytes), x.add(c))
-            } else {
-                let (even, odd) = widen::<S, Fmt>(s, bytes);
-                let x = x.add(pair_of(c));
-                dot(s, dot(s, int, even, x), odd, x.add(4))
-            }
-        };
+        let (even, odd) =
+            if S::BYTE_DOTS { (unsigned::<S, Fmt>(s, bytes), bytes) } else { widen::<S, Fmt>(s, bytes) };
+        for r in 0..R {
+            let int = self.int[slot][r];
+            // SAFETY: `x` has the words of every group of the block, in each row.
+            self.int[slot][r] = unsafe {
+                let x = self.x.add(r * self.row_words + group * WORDS);
+                if S::BYTE_DOTS {
+                    dot(s, int, even, x.add(c))
+                } else {
+                    let x = x.add(pair_of(c));
+                    dot(s, dot(s, int, even, x), odd, x.add(4))
+                }
+            };
+        }
     }
 
     #[inline(always)]
     fn finish(&mut self, group: usize, slot: usize, half: usize, scale: S::F, min: S::F) {
-        // SAFETY: There is a `GroupMeta` for every group of the block.
-        let meta = unsafe { &*self.meta.add(group) };
-        let int = total(self.s, std::mem::replace(&mut self.int[slot], [self.s.splat_i(0); 2]));
-        self.acc[half] = extend::<S, Fmt>(self.s, int, meta, half, (scale, min), self.acc[half]);
+        let s = self.s;
+        for r in 0..R {
+            // SAFETY: There is a `GroupMeta` for every group of the block, in each row.
+            let meta = unsafe { &*self.meta.add(r * self.row_meta + group) };
+            let int = total(s, std::mem::replace(&mut self.int[slot][r], [s.splat_i(0); 2]));
+            self.acc[r][half] = extend::<S, Fmt>(s, int, meta, half, (scale, min), self.acc[r][half]);
+        }
     }
 }
 
@@ -294,42 +302,77 @@ pub(super) fn join_chains<S: Simd, Fmt: Format>(s: S, acc: [S::F; 2]) -> S::F {
     if Fmt::HALVES == 1 { acc[0] } else { s.add(acc[0], acc[1]) }
 }
 
-/// The columns of one row of activations.
+/// Rows of activations whose sums stay in registers while weights are unpacked.
+#[inline(always)]
+const fn rows_at_once<S: Simd, Fmt: Format>() -> usize {
+    if S::TILE_ROWS < 8 { 1 } else { 8 / Fmt::SLOTS }
+}
+
+/// Rows of activations for which weights are better unpacked twice than stored.
+#[inline(always)]
+const fn few_rows_at_most<S: Simd, Fmt: Format>() -> usize {
+    if rows_at_once::<S, Fmt>() == 1 { 1 } else { 2 * rows_at_once::<S, Fmt>() }
+}
+
+/// The columns of a few rows of activations, which are multiplied by weights as they are unpacked.
 ///
 /// # Safety
 /// See [`Integer`].
 #[inline(always)]
-unsafe fn one_row<S: Simd, Fmt: Format>(
-    s: S,
-    weights: Rows,
-    columns: Range<usize>,
-    x: &QuantizedRows,
-    row: usize,
-    out: Out,
-) {
-    let blocks = x.k() / Fmt::BLOCK;
-    let mut at = columns.start;
-    while at < columns.end {
-        let tile = weights.tile(at, columns.end);
-        let zero = s.splat(0.0);
-        let mut sink = Multiply::<S, Fmt> {
-            s,
-            x: x.words(row),
-            meta: x.meta(row),
-            int: [[s.splat_i(0); 2]; SLOTS],
-            acc: [zero; 2],
-            format: PhantomData,
-        };
-        for block in 0..blocks {
-            // SAFETY: Every row of the tile has `blocks` blocks, and so many groups have the activations.
-            unsafe {
-                tile.unpack::<S, Fmt>(s, block, &mut sink);
-                sink.x = sink.x.add(Fmt::BLOCK / 2);
-                sink.meta = sink.meta.add(Fmt::BLOCK / GROUP);
-            }
+unsafe fn few_rows<S: Simd, Fmt: Format>(s: S, job: &Integer<'_, Fmt>) {
+    let most = const { rows_at_once::<S, Fmt>() };
+    let mut at = job.columns.start;
+    while at < job.columns.end {
+        let tile = job.weights.tile(at, job.columns.end);
+        let mut done = 0;
+        while done < job.rows.len() {
+            // SAFETY: The caller vouches for the columns of these rows.
+            done += unsafe {
+                match job.rows.len() - done {
+                    8.. if most >= 8 => multiply_tile::<S, Fmt, 8>(s, job, tile, done),
+                    4.. if most >= 4 => multiply_tile::<S, Fmt, 4>(s, job, tile, done),
+                    2.. if most >= 2 => multiply_tile::<S, Fmt, 2>(s, job, tile, done),
+                    _ => multiply_tile::<S, Fmt, 1>(s, job, tile, done),
+                }
+            };
         }
-        // SAFETY: The product has the columns.
-        unsafe { tile.store(s, out, 0, join_chains::<S, Fmt>(s, sink.acc)) };
         at += tile.count;
     }
+}
+
+/// A tile for `R` rows after so many; gives `R`.
+///
+/// # Safety
+/// See [`Integer`].
+#[inline(always)]
+unsafe fn multiply_tile<S: Simd, Fmt: Format, const R: usize>(
+    s: S,
+    job: &Integer<'_, Fmt>,
+    tile: Tile,
+    done: usize,
+) -> usize {
+    let (x, row) = (job.x, job.rows.start + done);
+    let mut sink = Multiply::<S, Fmt, R> {
+        s,
+        x: x.words(row),
+        row_words: x.k() / 2,
+        meta: x.meta(row),
+        row_meta: x.k() / GROUP,
+        int: [[[s.splat_i(0); 2]; R]; SLOTS],
+        acc: [[s.splat(0.0); 2]; R],
+        format: PhantomData,
+    };
+    for block in 0..x.k() / Fmt::BLOCK {
+        // SAFETY: Every row of the tile has so many blocks, and the activations have their groups.
+        unsafe {
+            tile.unpack::<S, Fmt>(s, block, &mut sink);
+            sink.x = sink.x.add(Fmt::BLOCK / 2);
+            sink.meta = sink.meta.add(Fmt::BLOCK / GROUP);
+        }
+    }
+    for r in 0..R {
+        // SAFETY: The product has the columns.
+        unsafe { tile.store(s, job.out, done + r, join_chains::<S, Fmt>(s, sink.acc[r])) };
+    }
+    R
 }

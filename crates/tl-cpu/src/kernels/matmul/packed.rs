@@ -27,21 +27,23 @@ pub(super) fn pack<Fmt: Format>(rows: &[u8], row_bytes: usize, tiles: &mut [u8])
     for (rows, tile) in rows.chunks(tile_bytes).zip(tiles.chunks_exact_mut(tile_bytes)) {
         for (i, block) in tile.chunks_exact_mut(LANES * Fmt::BYTES).enumerate() {
             for (lane, row) in rows.chunks_exact(row_bytes).enumerate() {
-                let bytes = &row[i * Fmt::BYTES..][..Fmt::BYTES];
-                let mut place = 0;
-                for &(offset, len) in Fmt::PIECES {
-                    let to = &mut block[place * LANES..][..len * LANES];
-                    place += len;
-                    if len < WORD {
-                        to[lane * len..][..len].copy_from_slice(&bytes[offset..][..len]);
-                        continue;
-                    }
-                    let words = bytes[offset..][..len].chunks_exact(WORD);
-                    for (word, to) in words.zip(to.chunks_exact_mut(WORD * LANES)) {
-                        to[lane * WORD..][..WORD].copy_from_slice(word);
-                    }
-                }
+                pack_block::<Fmt>(&row[i * Fmt::BYTES..], lane, block);
             }
         }
+    }
+}
+
+/// Puts a row's block where it belongs in the block of its tile.
+#[inline(always)]
+fn pack_block<Fmt: Format>(row: &[u8], lane: usize, block: &mut [u8]) {
+    let (row, block) = (&row[..Fmt::BYTES], &mut block[..LANES * Fmt::BYTES]);
+    let mut place = 0;
+    for &(offset, bytes) in Fmt::PIECES {
+        let width = bytes.min(WORD);
+        for at in (0..bytes).step_by(width) {
+            let to = (place + at) * LANES + lane * width;
+            block[to..to + width].copy_from_slice(&row[offset + at..offset + at + width]);
+        }
+        place += bytes;
     }
 }

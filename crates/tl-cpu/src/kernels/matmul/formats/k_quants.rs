@@ -56,6 +56,7 @@ impl Format for Q2K {
     const PIECES: &'static [(usize, usize)] = &[(0, 16), (80, 4), (16, 64)];
     const HALVES: usize = 2;
     const MINS: bool = true;
+    const SLOTS: usize = 4;
 
     #[inline(always)]
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
@@ -97,6 +98,7 @@ impl Format for Q3K {
         &[(96, 12), (108, 2), (32, 16), (0, 16), (48, 16), (16, 16), (64, 32)];
     const OFFSET: i32 = 4;
     const HALVES: usize = 2;
+    const SLOTS: usize = 4;
 
     #[inline(always)]
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
@@ -154,6 +156,7 @@ impl Format for Q4K {
     const BYTES: usize = 144;
     const PIECES: &'static [(usize, usize)] = &[(0, 144)];
     const MINS: bool = true;
+    const SLOTS: usize = 2;
 
     #[inline(always)]
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
@@ -182,6 +185,7 @@ impl Format for Q5K {
     const BYTES: usize = 176;
     const PIECES: &'static [(usize, usize)] = &[(0, 16), (48, 16), (16, 16), (64, 16), (32, 16), (80, 96)];
     const MINS: bool = true;
+    const SLOTS: usize = 2;
 
     #[inline(always)]
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
@@ -232,6 +236,7 @@ impl Format for Q6K {
     ];
     const OFFSET: i32 = 32;
     const HALVES: usize = 2;
+    const SLOTS: usize = 2;
 
     #[inline(always)]
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
@@ -244,23 +249,34 @@ impl Format for Q6K {
             });
         });
         let (nibble, upper) = (s.splat_i(0x0F0F_0F0F), s.splat_i(0x3030_3030));
-        for n in 0..2 {
-            for half in 0..2 {
-                let low = 64 * n + 16 * half;
-                let (first, second) = (block.words(low), block.words(low + 32));
-                let high = block.words(128 + 32 * n + 16 * half);
+        unrolled!(0 1, N => {
+            // Four groups share the words of their upper bits; two at a time leave more registers to the sums.
+            unrolled!(0 1, HALF => {
+                let (first, second) = (block.words(64 * N + 16 * HALF), block.words(64 * N + 16 * HALF + 32));
+                let high = block.words(128 + 32 * N + 16 * HALF);
                 unrolled!(0 1 2 3, C => {
-                    let (first, second, high, c) = (first[C], second[C], high[C], 4 * half + C);
-                    sink.quad(4 * n, 0, c, join(s, (first, nibble), (s.shl16::<4>(high), upper)));
-                    sink.quad(4 * n + 1, 1, c, join(s, (second, nibble), (s.shl16::<2>(high), upper)));
-                    sink.quad(4 * n + 2, 2, c, join(s, (s.shr16::<4>(first), nibble), (high, upper)));
-                    sink.quad(4 * n + 3, 3, c, join(s, (s.shr16::<4>(second), nibble), (s.shr16::<2>(high), upper)));
+                    let (first, second, high, c) = (first[C], second[C], high[C], 4 * HALF + C);
+                    sink.quad(4 * N, 0, c, join(s, (first, nibble), (s.shl16::<4>(high), upper)));
+                    sink.quad(4 * N + 1, 1, c, join(s, (second, nibble), (s.shl16::<2>(high), upper)));
                 });
-                unrolled!(0 1 2 3, J => {
-                    let scale = scales[8 * n + 2 * J + half];
-                    sink.finish(4 * n + J, J, half, scale, scale);
+                unrolled!(0 1, J => {
+                    let scale = scales[8 * N + 2 * J + HALF];
+                    sink.finish(4 * N + J, J, HALF, scale, scale);
                 });
-            }
-        }
+            });
+            unrolled!(0 1, HALF => {
+                let (first, second) = (block.words(64 * N + 16 * HALF), block.words(64 * N + 16 * HALF + 32));
+                let high = block.words(128 + 32 * N + 16 * HALF);
+                unrolled!(0 1 2 3, C => {
+                    let (first, second, high, c) = (first[C], second[C], high[C], 4 * HALF + C);
+                    sink.quad(4 * N + 2, 0, c, join(s, (s.shr16::<4>(first), nibble), (high, upper)));
+                    sink.quad(4 * N + 3, 1, c, join(s, (s.shr16::<4>(second), nibble), (s.shr16::<2>(high), upper)));
+                });
+                unrolled!(0 1, J => {
+                    let scale = scales[8 * N + 4 + 2 * J + HALF];
+                    sink.finish(4 * N + 2 + J, J, HALF, scale, scale);
+                });
+            });
+        });
     }
 }

@@ -50,6 +50,8 @@ pub(crate) trait Format: Copy + 'static {
     const HALVES: usize = 1;
     /// Whether there is a minimum beside each scale.
     const MINS: bool = false;
+    /// How many groups are unpacked at the same time, at most [`SLOTS`].
+    const SLOTS: usize = 1;
 
     /// Unpacks a block.
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K);
@@ -142,13 +144,13 @@ impl<S: Simd, Fmt: Format> Block<S, Fmt> {
 /// Takes what a block comes apart into.
 pub(crate) trait Sink<S: Simd> {
     /// Values `4c..4c + 4` of group `group` of the block, a byte each. Groups that are unpacked at the same time have different
-    /// `slot`s, below [`SLOTS`].
+    /// `slot`s, below [`Format::SLOTS`].
     fn quad(&mut self, group: usize, slot: usize, c: usize, bytes: S::I);
     /// Ends a group, or its half `half` if the format has two: all its quads were given, and these are its scale and minimum.
     fn finish(&mut self, group: usize, slot: usize, half: usize, scale: S::F, min: S::F);
 }
 
-/// How many groups are unpacked at the same time, at most.
+/// How many groups any format unpacks at the same time.
 pub(crate) const SLOTS: usize = 4;
 
 /// The low four bits of each byte.
