@@ -30,7 +30,7 @@ unsafe impl Plain for i32 {}
 // SAFETY: A struct of numbers, aligned to 32.
 unsafe impl Plain for crate::kernels::matmul::GroupMeta {}
 
-/// From so many bytes on, memory is asked of the system in pages, in huge ones if it has them: it need not be cleared, and walks over columns find
+/// From so many bytes on, memory is asked of the system in pages, most of it in huge ones if it has them: it need not be cleared, and walks over columns find
 /// their pages. Less is served faster by an allocator that keeps what was freed.
 const LARGE: usize = 32 << 20;
 
@@ -53,13 +53,16 @@ impl<T> Default for Aligned<T> {
 }
 
 impl Memory {
-    /// So many bytes at least, all 0; `None` if there is not enough memory. Large memory that is never touched takes none.
-    fn zeros(bytes: usize) -> Option<Self> {
+    /// So many bytes at least, all 0; `None` if there is not enough memory. Large memory that is never touched takes none; from `huge` bytes on it is asked
+    /// for in huge pages.
+    fn zeros(bytes: usize, huge: usize) -> Option<Self> {
         if bytes >= LARGE {
             let pages = MmapMut::map_anon(bytes).ok()?;
             #[cfg(target_os = "linux")]
-            // A kernel without huge pages says no, and small ones do.
-            let _ = pages.advise(memmap2::Advice::HugePage);
+            if bytes >= huge {
+                // A kernel without huge pages says no, and small ones do.
+                let _ = pages.advise(memmap2::Advice::HugePage);
+            }
             return Some(Memory::Pages(pages));
         }
         let count = bytes.div_ceil(64);
@@ -94,7 +97,12 @@ impl<T: Plain> Aligned<T> {
 
     /// `len` zeros; `None` if there is not enough memory.
     pub(crate) fn try_zeros(len: usize) -> Option<Self> {
-        let memory = Memory::zeros(len.checked_mul(size_of::<T>())?)?;
+        Self::try_zeros_in_pages(len, LARGE)
+    }
+
+    /// The same, in huge pages only from so many bytes on.
+    pub(crate) fn try_zeros_in_pages(len: usize, huge: usize) -> Option<Self> {
+        let memory = Memory::zeros(len.checked_mul(size_of::<T>())?, huge)?;
         Some(Self { memory, len, kind: std::marker::PhantomData })
     }
 

@@ -172,7 +172,7 @@ pub(super) fn integer_matrices<'a>(
 
 /// How rows of `k` values of a type are multiplied as integers, if they are.
 fn integer_kernel(kernels: &Kernels, dtype: DType, k: usize) -> Option<IntegerKernel> {
-    (kernels.integer)(dtype).filter(|_| k.is_multiple_of(GROUP))
+    (kernels.integer)(dtype).filter(|_| k > 0 && k.is_multiple_of(GROUP))
 }
 
 fn row_bytes(dtype: DType, k: usize) -> usize {
