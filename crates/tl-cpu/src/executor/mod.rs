@@ -50,7 +50,7 @@ impl CpuBackend {
     pub fn new(threads: Option<usize>, isa: Option<Isa>) -> Self {
         let isa = isa.filter(|&isa| Kernels::new(isa).is_some()).unwrap_or_else(Isa::detect);
         let pool = Arc::new(Pool::new(threads.unwrap_or(0)));
-        Self { pool, isa, interrupt: None, spare: Arc::default(), packings: Packings::default() }
+        Self::with(pool, isa).expect("the processor has the instruction set")
     }
 
     /// The same on an existing pool and with a given instruction set; `None` if the processor does not have it.

@@ -251,30 +251,21 @@ impl Format for Q6K {
         let (nibble, upper) = (s.splat_i(0x0F0F_0F0F), s.splat_i(0x3030_3030));
         unrolled!(0 1, N => {
             // Four groups share the words of their upper bits; two at a time leave more registers to the sums.
-            unrolled!(0 1, HALF => {
-                let (first, second) = (block.words(64 * N + 16 * HALF), block.words(64 * N + 16 * HALF + 32));
-                let high = block.words(128 + 32 * N + 16 * HALF);
-                unrolled!(0 1 2 3, C => {
-                    let (first, second, high, c) = (first[C], second[C], high[C], 4 * HALF + C);
-                    sink.quad(4 * N, 0, c, join(s, (first, nibble), (s.shl16::<4>(high), upper)));
-                    sink.quad(4 * N + 1, 1, c, join(s, (second, nibble), (s.shl16::<2>(high), upper)));
-                });
-                unrolled!(0 1, J => {
-                    let scale = scales[8 * N + 2 * J + HALF];
-                    sink.finish(4 * N + J, J, HALF, scale, scale);
-                });
-            });
-            unrolled!(0 1, HALF => {
-                let (first, second) = (block.words(64 * N + 16 * HALF), block.words(64 * N + 16 * HALF + 32));
-                let high = block.words(128 + 32 * N + 16 * HALF);
-                unrolled!(0 1 2 3, C => {
-                    let (first, second, high, c) = (first[C], second[C], high[C], 4 * HALF + C);
-                    sink.quad(4 * N + 2, 0, c, join(s, (s.shr16::<4>(first), nibble), (high, upper)));
-                    sink.quad(4 * N + 3, 1, c, join(s, (s.shr16::<4>(second), nibble), (s.shr16::<2>(high), upper)));
-                });
-                unrolled!(0 1, J => {
-                    let scale = scales[8 * N + 4 + 2 * J + HALF];
-                    sink.finish(4 * N + 2 + J, J, HALF, scale, scale);
+            unrolled!(0 1, PAIR => {
+                unrolled!(0 1, HALF => {
+                    let (first, second) = (block.words(64 * N + 16 * HALF), block.words(64 * N + 16 * HALF + 32));
+                    let high = block.words(128 + 32 * N + 16 * HALF);
+                    unrolled!(0 1 2 3, C => {
+                        let of_pair = |word| s.shr_by(word, 4 * PAIR as u32);
+                        let (first, second, high) = (of_pair(first[C]), of_pair(second[C]), of_pair(high[C]));
+                        let (group, c) = (4 * N + 2 * PAIR, 4 * HALF + C);
+                        sink.quad(group, 0, c, join(s, (first, nibble), (s.shl16::<4>(high), upper)));
+                        sink.quad(group + 1, 1, c, join(s, (second, nibble), (s.shl16::<2>(high), upper)));
+                    });
+                    unrolled!(0 1, J => {
+                        let scale = scales[8 * N + 4 * PAIR + 2 * J + HALF];
+                        sink.finish(4 * N + 2 * PAIR + J, J, HALF, scale, scale);
+                    });
                 });
             });
         });
