@@ -53,16 +53,13 @@ impl<T> Default for Aligned<T> {
 }
 
 impl Memory {
-    /// So many bytes at least, all 0; `None` if there is not enough memory. Large memory that is never touched takes none; from `huge` bytes on it is asked
-    /// for in huge pages.
-    fn zeros(bytes: usize, huge: usize) -> Option<Self> {
+    /// So many bytes at least, all 0; `None` if there is not enough memory. Large memory that is never touched takes none.
+    fn zeros(bytes: usize) -> Option<Self> {
         if bytes >= LARGE {
             let pages = MmapMut::map_anon(bytes).ok()?;
+            // A kernel without huge pages says no, and small ones do.
             #[cfg(target_os = "linux")]
-            if bytes >= huge {
-                // A kernel without huge pages says no, and small ones do.
-                let _ = pages.advise(memmap2::Advice::HugePage);
-            }
+            let _ = pages.advise(memmap2::Advice::HugePage);
             return Some(Memory::Pages(pages));
         }
         let count = bytes.div_ceil(64);
@@ -97,12 +94,7 @@ impl<T: Plain> Aligned<T> {
 
     /// `len` zeros; `None` if there is not enough memory.
     pub(crate) fn try_zeros(len: usize) -> Option<Self> {
-        Self::try_zeros_in_pages(len, LARGE)
-    }
-
-    /// The same, in huge pages only from so many bytes on.
-    pub(crate) fn try_zeros_in_pages(len: usize, huge: usize) -> Option<Self> {
-        let memory = Memory::zeros(len.checked_mul(size_of::<T>())?, huge)?;
+        let memory = Memory::zeros(len.checked_mul(size_of::<T>())?)?;
         Some(Self { memory, len, kind: std::marker::PhantomData })
     }
 

@@ -94,9 +94,9 @@ impl Backend for CpuBackend {
         let is_there = |step: &&Step| !matches!(step.kernel, Kernel::Decode { out, .. } if outside.iter().any(|(buffer, _)| *buffer == out));
         let setup: Vec<Step> = plan.setup.iter().filter(is_there).cloned().collect();
         let matrices = task::integer_matrices(&plan, &weights, &machine.kernels);
-        let packed = self.packings.pack(matrices, &self.pool)?;
-        let setup = compile(&plan, &setup, &weights, &packed, &machine.kernels);
-        let tasks = compile(&plan, &plan.steps, &weights, &packed, &machine.kernels);
+        let packed = self.packings.take(matrices)?;
+        let setup = compile(&plan, &setup, &weights, &packed);
+        let tasks = compile(&plan, &plan.steps, &weights, &packed);
         let mut run = Run {
             tasks: tasks.into(),
             machine,
@@ -105,7 +105,7 @@ impl Backend for CpuBackend {
             whole: Window::default(),
             times: None,
             _weights: weights,
-            _packed: packed,
+            packed,
             plan,
         };
         run.make_room(Room { rows: 1, wanted: 1, stream: 1 })?;
@@ -141,8 +141,7 @@ struct Run {
     plan: Arc<Plan>,
     /// What the tasks point into: tensors of files, in order.
     _weights: Vec<Tensor>,
-    /// What else they point into.
-    _packed: Packed,
+    packed: Packed,
     tasks: Arc<[Task]>,
     machine: Machine,
     arena: Arena,
@@ -177,6 +176,8 @@ struct Worker {
     scratch: Scratch,
     /// Products before their epilogue, `[weight][row][column]`.
     products: Aligned<f32>,
+    /// A tile of weights that are not packed yet.
+    tile: Aligned<u8>,
     registers: Registers,
     attention: Memory,
     /// Packed operands of dense products.
@@ -260,6 +261,7 @@ impl Executable for Run {
         self.check_states(sequences);
         self.place(sequences)?;
         self.take_arguments(arguments)?;
+        self.packed.go_on(&self.machine);
         let undo = Undo(sequences);
         let bracket = Bracket { states: &mut *undo.0, windows: &mut self.windows, whole: &self.whole };
         let tasks = Arc::clone(&self.tasks);

@@ -1,94 +1,126 @@
 //! Quantized weights in the order that the integer kernels read, packed once for all plans of a backend.
 //!
-//! What is packed takes as much memory as the file's bytes, which are given back to the system piece by piece: a mapped file is read again from the
-//! system's cache where somebody looks at its rows.
+//! Nobody waits for it: the first step multiplies rows as they stand in the file, of which a worker packs a tile for itself when it comes to it; each
+//! step after it packs a part of the weights for good, until all are. What is packed takes as much memory as the file's bytes, which are given back to
+//! the system piece by piece: a mapped file is read again from the system's cache where somebody looks at its rows.
 //!
-//! Invariant: packed rows are known by their address, so their tensor is kept for as long as they are.
+//! Invariants: a matrix is known by the address of its rows, so its tensor is kept for as long as it is; tiles are written by whoever holds `progress`, and
+//! read by nobody before `is_packed`.
 
-use std::collections::HashMap;
+#![expect(unsafe_code, reason = "tiles are read while others are written")]
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tl_exec::run::RunError;
 use tl_tensor::Tensor;
 
+use super::Machine;
 use crate::aligned::Aligned;
-use crate::kernels::matmul::{PackFn, packed_bytes};
-use crate::pool::Pool;
+use crate::kernels::matmul::{IntegerFn, IntegerKernel, Rows, packed_bytes};
 use crate::simd::LANES;
 
-/// From so many bytes on, packed weights are in huge pages, which are read 10 to 15 % faster. The first use of such a page can be slow (where a virtual machine's
-/// host takes unused memory back, 4 ms for 2 MiB were seen), and small models are there to start at once.
-const HUGE: usize = 256 << 20;
+/// Steps that pack all weights, after the first. In parts it is no long wait (the first use of memory can be slow: where a virtual machine's host takes
+/// back what is unused, 4 ms for 2 MiB were seen), and after few of them decoding goes on at its full speed.
+const STEPS: usize = 4;
 /// Bytes that a thread packs at a time, about.
 const PIECE: usize = 1 << 20;
 
 /// A matrix that is multiplied as integers.
-pub(super) struct Unpacked<'a> {
-    pub tensor: &'a Tensor,
-    pub n: usize,
-    pub row_bytes: usize,
-    pub pack: PackFn,
+pub(super) struct Tiled {
+    tensor: Tensor,
+    n: usize,
+    row_bytes: usize,
+    kernel: IntegerKernel,
+    /// Where its tiles begin in the memory of its packing.
+    at: usize,
+    is_packed: AtomicBool,
 }
 
-/// The address of a matrix, how many rows it has and how many bytes each.
-type Key = (usize, usize, usize);
-
-/// Matrices that were packed together.
+/// Matrices that are packed together.
 struct Packing {
-    /// Where the tiles of each begin.
-    places: HashMap<Key, usize>,
-    tiles: Aligned<u8>,
-    /// What was packed.
-    _tensors: Vec<Tensor>,
+    matrices: Vec<Tiled>,
+    tiles: Tiles,
+    progress: Mutex<Progress>,
+    is_done: AtomicBool,
 }
 
-/// What a backend has packed for plans that are still there.
+/// The tiles of all matrices, one after the other.
+struct Tiles {
+    start: *mut u8,
+    bytes: usize,
+    _memory: Aligned<u8>,
+}
+
+/// How far a packing is.
+#[derive(Default)]
+struct Progress {
+    /// Whether a step has been run.
+    has_begun: bool,
+    /// How many matrices are packed.
+    done: usize,
+}
+
+/// What a backend packs for plans that are still there.
 #[derive(Default)]
 pub(super) struct Packings(Mutex<Vec<Weak<Packing>>>);
 
-/// The packed matrices of a plan.
+/// What is packed for a plan.
 pub(super) struct Packed(Vec<Arc<Packing>>);
 
-impl Unpacked<'_> {
-    fn key(&self) -> Key {
-        (self.tensor.data().as_ptr().addr(), self.n, self.row_bytes)
+/// One of the matrices of a packing.
+#[derive(Clone)]
+pub(super) struct Weights {
+    packing: Arc<Packing>,
+    number: usize,
+}
+
+// SAFETY: The pointer is to memory of its own, which is freed with it.
+unsafe impl Send for Tiles {}
+// SAFETY: Tiles are written by one thread before others know that they may read them: see the module's invariants.
+unsafe impl Sync for Tiles {}
+
+impl Tiled {
+    /// The first `n` rows, of `row_bytes` each, of a tensor.
+    pub fn new(tensor: &Tensor, n: usize, row_bytes: usize, kernel: IntegerKernel) -> Self {
+        Self { tensor: tensor.clone(), n, row_bytes, kernel, at: 0, is_packed: AtomicBool::new(false) }
     }
 
-    fn packed_bytes(&self) -> usize {
-        packed_bytes(self.n, self.row_bytes)
+    fn key(&self) -> (usize, usize, usize) {
+        key(&self.tensor, self.n, self.row_bytes)
+    }
+
+    /// Packs some of its rows, whole tiles of them, which are named by their bytes.
+    fn pack(&self, rows: Range<usize>, tiles: &mut [u8]) {
+        (self.kernel.pack)(&self.tensor.data()[rows], self.row_bytes, tiles);
     }
 }
 
-impl Packed {
-    /// Where the tiles of the first `n` rows of the tensor begin.
-    pub fn tiles(&self, tensor: &Tensor, n: usize, row_bytes: usize) -> Option<*const u8> {
-        let key = (tensor.data().as_ptr().addr(), n, row_bytes);
-        self.0.iter().find_map(|packing| Some(packing.tiles[*packing.places.get(&key)?..].as_ptr()))
-    }
+/// What a matrix is known by.
+fn key(tensor: &Tensor, n: usize, row_bytes: usize) -> (usize, usize, usize) {
+    (tensor.data().as_ptr().addr(), n, row_bytes)
 }
 
 impl Packings {
-    /// Packs those of the matrices that are not packed yet, on all threads.
-    pub fn pack(&self, matrices: Vec<Unpacked<'_>>, pool: &Pool) -> Result<Packed, RunError> {
+    /// Makes room for those of the matrices that no other plan has.
+    pub fn take(&self, matrices: Vec<Tiled>) -> Result<Packed, RunError> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|packing| packing.strong_count() > 0);
         let mut packed: Vec<Arc<Packing>> = known.iter().filter_map(Weak::upgrade).collect();
-        packed.retain(|packing| matrices.iter().any(|matrix| packing.places.contains_key(&matrix.key())));
-        let (mut places, mut new, mut bytes) = (HashMap::new(), Vec::new(), 0);
+        packed.retain(|packing| matrices.iter().any(|matrix| packing.find(matrix.key()).is_some()));
+        let (mut new, mut bytes) = (Vec::<Tiled>::new(), 0);
         for matrix in matrices {
             let key = matrix.key();
-            if places.contains_key(&key) || packed.iter().any(|packing| packing.places.contains_key(&key)) {
+            if new.iter().any(|other| other.key() == key) || packed.iter().any(|p| p.find(key).is_some()) {
                 continue;
             }
-            places.insert(key, bytes);
-            bytes += matrix.packed_bytes();
-            new.push(matrix);
+            let at = bytes;
+            bytes += packed_bytes(matrix.n, matrix.row_bytes);
+            new.push(Tiled { at, ..matrix });
         }
         if !new.is_empty() {
-            let mut tiles = Aligned::try_zeros_in_pages(bytes, HUGE).ok_or(RunError::Memory { bytes })?;
-            pack(&new, &mut tiles, pool);
-            let _tensors = new.iter().map(|matrix| matrix.tensor.clone()).collect();
-            let packing = Arc::new(Packing { places, tiles, _tensors });
+            let packing = Arc::new(Packing::new(new, bytes)?);
             known.push(Arc::downgrade(&packing));
             packed.push(packing);
         }
@@ -96,33 +128,112 @@ impl Packings {
     }
 }
 
-/// Some tiles of a matrix.
-struct Piece<'a> {
-    matrix: &'a Unpacked<'a>,
-    /// Its rows, in bytes of the matrix.
-    rows: std::ops::Range<usize>,
-    tiles: Mutex<&'a mut [u8]>,
+impl Packed {
+    /// The first `n` rows of the tensor, if they are among the matrices.
+    pub fn weights(&self, tensor: &Tensor, n: usize, row_bytes: usize) -> Option<Weights> {
+        let key = key(tensor, n, row_bytes);
+        self.0.iter().find_map(|packing| {
+            let number = packing.find(key)?;
+            Some(Weights { packing: Arc::clone(packing), number })
+        })
+    }
+
+    /// What a step does for the steps after it.
+    pub fn go_on(&self, machine: &Machine) {
+        self.0.iter().for_each(|packing| packing.go_on(machine));
+    }
 }
 
-/// Packs matrices one after the other into `tiles`.
-fn pack(matrices: &[Unpacked<'_>], mut tiles: &mut [u8], pool: &Pool) {
-    let mut pieces = Vec::new();
-    for matrix in matrices {
-        let (to, rest) = std::mem::take(&mut tiles).split_at_mut(matrix.packed_bytes());
-        tiles = rest;
-        let tile = LANES * matrix.row_bytes;
-        let size = (PIECE / tile).max(1) * tile;
-        pieces.extend(to.chunks_mut(size).enumerate().map(|(i, to)| Piece {
-            matrix,
-            rows: i * size..((i + 1) * size).min(matrix.n * matrix.row_bytes),
-            tiles: Mutex::new(to),
-        }));
+impl Packing {
+    fn new(matrices: Vec<Tiled>, bytes: usize) -> Result<Self, RunError> {
+        let mut memory = Aligned::try_zeros(bytes).ok_or(RunError::Memory { bytes })?;
+        let tiles = Tiles { start: memory.as_mut_ptr(), bytes, _memory: memory };
+        Ok(Self { matrices, tiles, progress: Mutex::default(), is_done: AtomicBool::new(false) })
     }
-    pool.run(pieces.len(), &|part, _| {
-        let Piece { matrix, rows, tiles } = &pieces[part];
-        let mut tiles = tiles.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = matrix.tensor.data();
-        (matrix.pack)(&bytes[rows.clone()], matrix.row_bytes, &mut tiles);
-        bytes.release(rows.clone());
-    });
+
+    fn find(&self, key: (usize, usize, usize)) -> Option<usize> {
+        self.matrices.iter().position(|matrix| matrix.key() == key)
+    }
+
+    /// Packs the next part, on all threads, unless this is the first step or somebody else is at it. What is interrupted is packed again.
+    fn go_on(&self, machine: &Machine) {
+        if self.is_done.load(Ordering::Relaxed) {
+            return;
+        }
+        let Ok(mut progress) = self.progress.try_lock() else { return };
+        if !std::mem::replace(&mut progress.has_begun, true) {
+            return;
+        }
+        let rest = &self.matrices[progress.done..];
+        let end = rest.first().map_or(0, |matrix| matrix.at + self.tiles.bytes / STEPS);
+        let part: Vec<&Tiled> = rest.iter().take_while(|matrix| matrix.at < end).collect();
+        self.pack(&part, machine);
+        if machine.is_interrupted() {
+            return;
+        }
+        part.iter().for_each(|matrix| matrix.is_packed.store(true, Ordering::Release));
+        progress.done += part.len();
+        self.is_done.store(progress.done == self.matrices.len(), Ordering::Relaxed);
+    }
+
+    /// Packs matrices. The caller holds `progress`, and they are not packed yet.
+    fn pack(&self, matrices: &[&Tiled], machine: &Machine) {
+        let pieces = matrices.iter().flat_map(|&matrix| {
+            let tile = LANES * matrix.row_bytes;
+            let size = (PIECE / tile).max(1) * tile;
+            let bytes = matrix.n * matrix.row_bytes;
+            (0..bytes).step_by(size).map(move |at| (matrix, at..bytes.min(at + size)))
+        });
+        let pieces: Vec<(&Tiled, Range<usize>)> = pieces.collect();
+        machine.fork(pieces.len(), usize::MAX, &|part, _| {
+            let (matrix, rows) = &pieces[part];
+            let len = packed_bytes(rows.len() / matrix.row_bytes, matrix.row_bytes);
+            // SAFETY: The tiles are in the memory, nobody reads them yet, and no other piece has them.
+            let tiles =
+                unsafe { std::slice::from_raw_parts_mut(self.tiles.start.add(matrix.at + rows.start), len) };
+            matrix.pack(rows.clone(), tiles);
+            matrix.tensor.data().release(rows.clone());
+        });
+    }
+}
+
+impl Weights {
+    fn matrix(&self) -> &Tiled {
+        &self.packing.matrices[self.number]
+    }
+
+    /// The product with them.
+    pub fn kernel(&self) -> IntegerFn {
+        self.matrix().kernel.run
+    }
+
+    /// Makes room for a tile.
+    pub fn reserve(&self, tile: &mut Aligned<u8>) {
+        tile.grow(LANES * self.matrix().row_bytes);
+    }
+
+    /// Calls `multiply` with tiles and the columns that are to be found in them: with all columns or, as long as they are not packed, with those of one tile
+    /// after the other, which is packed into `tile`.
+    pub fn each(
+        &self,
+        columns: Range<usize>,
+        tile: &mut Aligned<u8>,
+        mut multiply: impl FnMut(Rows, Range<usize>),
+    ) {
+        let (matrix, stride) = (self.matrix(), self.matrix().row_bytes);
+        if matrix.is_packed.load(Ordering::Acquire) {
+            let data = self.packing.tiles.start.wrapping_add(matrix.at);
+            return multiply(Rows { data, stride }, columns);
+        }
+        let mut at = columns.start;
+        while at < columns.end {
+            let first = at - at % LANES;
+            let (to, last) = (columns.end.min(first + LANES), matrix.n.min(first + LANES));
+            matrix.pack(first * stride..last * stride, &mut tile[..LANES * stride]);
+            // Where the first tile of the matrix would be.
+            let data = tile.as_ptr().wrapping_sub(first * stride);
+            multiply(Rows { data, stride }, at..to);
+            at = to;
+        }
+    }
 }

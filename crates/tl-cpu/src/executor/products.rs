@@ -32,6 +32,7 @@ pub(super) fn make_room(machine: &mut Machine, product: &Product, plan: &Plan, w
     }
     let columns = MAX_COLUMNS.max(MAX_COLUMNS_OF_MANY * rows.min(ROW_BLOCK));
     for worker in machine.workers.each() {
+        product.operands.iter().filter_map(|o| o.integer.as_ref()).for_each(|w| w.reserve(&mut worker.tile));
         if product.operands.iter().any(|o| o.integer.is_none()) {
             worker.scratch.reserve_decoded(product.k);
         }
@@ -188,19 +189,21 @@ impl Job<'_> {
         out: Out,
         worker: &mut Worker,
     ) {
-        let weights = operand.matrix.rows(self.buffers);
-        // SAFETY: The weights were checked when the plan was compiled, the rows are those of the input, and the caller vouches for
-        // the result.
+        let scratch = &mut worker.scratch;
+        if let Some(weights) = &operand.integer {
+            let kernel = weights.kernel();
+            return weights.each(columns, &mut worker.tile, |tiles, columns| {
+                // SAFETY: The weights were checked when the plan was compiled and have these columns in tiles, the rows are those of the
+                // input, and the caller vouches for the result.
+                unsafe { kernel(tiles, columns, self.quantized, rows.clone(), out, scratch) };
+            });
+        }
+        let (weights, dtype) = (operand.matrix.rows(self.buffers), operand.matrix.dtype);
+        // SAFETY: As above, with rows one after the other.
         unsafe {
-            match operand.integer {
-                Some(kernel) => kernel(weights, columns, self.quantized, rows, out, &mut worker.scratch),
-                None => {
-                    let data = self.x.data.add(rows.start * self.x.stride);
-                    let x = FloatRows { data, rows: rows.len(), ..self.x };
-                    let (dtype, k) = (operand.matrix.dtype, self.product.k);
-                    (self.machine.kernels.float)(weights, dtype, k, columns, x, out, &mut worker.scratch);
-                }
-            }
+            let data = self.x.data.add(rows.start * self.x.stride);
+            let x = FloatRows { data, rows: rows.len(), ..self.x };
+            (self.machine.kernels.float)(weights, dtype, self.product.k, columns, x, out, scratch);
         }
     }
 

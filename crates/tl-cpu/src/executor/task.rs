@@ -8,12 +8,12 @@ use tl_tensor::{DType, Tensor};
 
 use super::Machine;
 use super::arena::Room;
-use super::packing::{Packed, Unpacked};
+use super::packing::{Packed, Tiled, Weights};
 use super::products;
 use crate::dispatch::Kernels;
 use crate::kernels::dense::Dense;
 use crate::kernels::einsum::MAX_OPERANDS;
-use crate::kernels::matmul::{GROUP, IntegerFn, IntegerKernel, Rows};
+use crate::kernels::matmul::{GROUP, IntegerKernel, Rows};
 use crate::kernels::tape::{Buffers, MAX_AXES, Window};
 
 /// A kernel, ready to run.
@@ -50,13 +50,12 @@ pub(super) struct RowsOf {
 }
 
 /// The right operand of a product.
-#[derive(Clone, Copy)]
 pub(super) struct Operand {
     pub matrix: Matrix,
     /// Rows of the matrix.
     pub n: usize,
-    /// How it is multiplied, if as integers.
-    pub integer: Option<IntegerFn>,
+    /// The same matrix as it is multiplied as integers, if it is.
+    pub integer: Option<Weights>,
 }
 
 /// A matrix in memory.
@@ -68,10 +67,10 @@ pub(super) struct Matrix {
     pub row_bytes: usize,
 }
 
-/// Where a matrix begins: the rows or, if they are multiplied as integers, the tiles.
+/// Where a matrix begins.
 #[derive(Clone, Copy)]
 pub(super) enum Place {
-    /// A tensor of a file, or what is packed of it.
+    /// A tensor of a file.
     Fixed(*const u8),
     /// A buffer, which may move.
     Buffer(BufferId),
@@ -153,11 +152,7 @@ fn each_matrix<'a>(steps: impl IntoIterator<Item = &'a Step>, f: &mut dyn FnMut(
 }
 
 /// The weights that are multiplied as integers.
-pub(super) fn integer_matrices<'a>(
-    plan: &Plan,
-    weights: &'a [Tensor],
-    kernels: &Kernels,
-) -> Vec<Unpacked<'a>> {
+pub(super) fn integer_matrices(plan: &Plan, weights: &[Tensor], kernels: &Kernels) -> Vec<Tiled> {
     let mut found = Vec::new();
     each_matrix(plan.setup.iter().chain(&plan.steps), &mut |matrix| {
         let Source::Weight(id) = matrix.source else { return };
@@ -165,7 +160,7 @@ pub(super) fn integer_matrices<'a>(
         let kernel = integer_kernel(kernels, tensor.dtype(), matrix.k).filter(|_| matrix.multiplies);
         let Some(kernel) = kernel else { return };
         let row_bytes = row_bytes(tensor.dtype(), matrix.k);
-        found.push(Unpacked { tensor, n: matrix.n, row_bytes, pack: kernel.pack });
+        found.push(Tiled::new(tensor, matrix.n, row_bytes, kernel));
     });
     found
 }
@@ -180,14 +175,8 @@ fn row_bytes(dtype: DType, k: usize) -> usize {
 }
 
 /// The tasks of a list of steps.
-pub(super) fn compile(
-    plan: &Plan,
-    steps: &[Step],
-    weights: &[Tensor],
-    packed: &Packed,
-    kernels: &Kernels,
-) -> Vec<Task> {
-    let cx = Compiler { plan, weights, packed, kernels };
+pub(super) fn compile(plan: &Plan, steps: &[Step], weights: &[Tensor], packed: &Packed) -> Vec<Task> {
+    let cx = Compiler { plan, weights, packed };
     steps.iter().map(|step| cx.task(&step.kernel)).collect()
 }
 
@@ -195,7 +184,6 @@ struct Compiler<'a> {
     plan: &'a Plan,
     weights: &'a [Tensor],
     packed: &'a Packed,
-    kernels: &'a Kernels,
 }
 
 impl Compiler<'_> {
@@ -265,12 +253,11 @@ impl Compiler<'_> {
             .iter()
             .map(|weight| {
                 let (n, k) = (weight.n, matmul.k);
-                let mut matrix = self.matrix(weight.source, n, k);
-                let integer = integer_kernel(self.kernels, matrix.dtype, k).map(|kernel| kernel.run);
-                if let (Some(_), Source::Weight(id)) = (integer, weight.source) {
-                    let tiles = self.packed.tiles(&self.weights[id.index()], n, matrix.row_bytes);
-                    matrix.place = Place::Fixed(tiles.expect("weights are packed before they are compiled"));
-                }
+                let matrix = self.matrix(weight.source, n, k);
+                let integer = match weight.source {
+                    Source::Weight(id) => self.packed.weights(&self.weights[id.index()], n, matrix.row_bytes),
+                    Source::Buffer(_) => None,
+                };
                 Operand { matrix, n, integer }
             })
             .collect();

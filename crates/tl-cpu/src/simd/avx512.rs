@@ -190,6 +190,28 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn load_words(self, p: *const u8, stride: usize) -> [I; 4] {
+        // SAFETY: The caller vouches for 16 bytes of each row; the token proves that the processor has the instructions.
+        unsafe {
+            // Quarter `q` of the `r`-th holds row `4q + r`.
+            let rows = [0, 1, 2, 3].map(|r| {
+                let row = |q: usize| _mm_loadu_si128(p.add((4 * q + r) * stride).cast());
+                let first = _mm512_inserti32x4::<1>(_mm512_castsi128_si512(row(0)), row(1));
+                _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(first, row(2)), row(3))
+            });
+            let [a, b, c, d] = rows;
+            let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
+            let (ab2, cd2) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
+            [
+                _mm512_unpacklo_epi64(ab, cd),
+                _mm512_unpackhi_epi64(ab, cd),
+                _mm512_unpacklo_epi64(ab2, cd2),
+                _mm512_unpackhi_epi64(ab2, cd2),
+            ]
+        }
+    }
+
+    #[inline(always)]
     unsafe fn store_i(self, p: *mut i32, x: I) {
         // SAFETY: The caller vouches for 16 values.
         unsafe { _mm512_storeu_si512(p.cast(), x) }

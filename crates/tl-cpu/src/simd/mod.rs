@@ -142,6 +142,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// 16 values can be read.
     unsafe fn load_i(self, p: *const i32) -> Self::I;
+    /// The four words at `p` of sixteen rows that are `stride` bytes apart: one word of all rows, a row a lane, after the other.
+    ///
+    /// # Safety
+    /// 16 bytes can be read of each row.
+    unsafe fn load_words(self, p: *const u8, stride: usize) -> [Self::I; 4];
     /// # Safety
     /// 16 values can be written.
     unsafe fn store_i(self, p: *mut i32, x: Self::I);

@@ -242,6 +242,14 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn load_words(self, p: *const u8, stride: usize) -> [I; 4] {
+        // SAFETY: The caller vouches for 16 bytes of each row.
+        let rows: [[i32; 4]; LANES] =
+            std::array::from_fn(|row| unsafe { p.add(row * stride).cast::<[i32; 4]>().read_unaligned() });
+        std::array::from_fn(|word| rows.map(|row| row[word]))
+    }
+
+    #[inline(always)]
     unsafe fn store_i(self, p: *mut i32, x: I) {
         // SAFETY: The caller vouches for 16 values.
         unsafe { p.cast::<I>().write_unaligned(x) }

@@ -45,6 +45,9 @@ impl SimdFn for Everything<'_> {
             let p = self.bytes.as_ptr();
             let halves = s.load_i(p.cast());
             int! { s.load_bytes(p.add(1)); }
+            for words in s.load_words(p.add(1), 3) {
+                int! { words; }
+            }
             float! { s.low_f16(halves); s.high_f16(halves); s.load_f16(p); s.load_bf16(p); }
             for n in 0..LANES {
                 let mut stored = [9.0; LANES];

@@ -65,7 +65,14 @@ pub(crate) fn integer_kernel<S: Simd>(dtype: DType) -> Option<IntegerKernel> {
 }
 
 fn kernel_of<S: Simd, Fmt: formats::Format>() -> IntegerKernel {
-    IntegerKernel { pack: packed::pack::<Fmt>, run: run_integer::<S, Fmt> }
+    IntegerKernel { pack: run_pack::<S, Fmt>, run: run_integer::<S, Fmt> }
+}
+
+#[expect(unsafe_code, reason = "an entry of the table of function pointers")]
+fn run_pack<S: Simd, Fmt: formats::Format>(rows: &[u8], row_bytes: usize, tiles: &mut [u8]) {
+    // SAFETY: The table that this is an entry of was made from a token.
+    let s = unsafe { S::assume() };
+    s.vectorize(packed::Pack { rows, row_bytes, tiles, format: std::marker::PhantomData::<Fmt> });
 }
 
 #[expect(unsafe_code, reason = "an entry of the table of function pointers")]

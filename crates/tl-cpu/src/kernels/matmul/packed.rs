@@ -10,10 +10,14 @@
 //!
 //! A piece of one or two bytes is cut like a word of its own. A tile takes as many bytes as its rows; the last one is filled up with rows of zeros.
 
-use super::formats::{Format, WORD};
-use crate::simd::LANES;
+#![expect(unsafe_code, reason = "the kernel reads and writes through pointers")]
 
-/// Packs rows of so many bytes into tiles, which are zeros before: rows, bytes of a row, tiles.
+use std::marker::PhantomData;
+
+use super::formats::{Format, WORD};
+use crate::simd::{LANES, Simd, SimdFn};
+
+/// Packs rows of so many bytes into tiles: rows, bytes of a row, tiles. Of the last tile, rows that are not there are left as they are.
 pub(crate) type PackFn = fn(&[u8], usize, &mut [u8]);
 
 /// How many bytes `n` rows of `row_bytes` take in tiles.
@@ -22,21 +26,73 @@ pub(crate) fn packed_bytes(n: usize, row_bytes: usize) -> usize {
 }
 
 /// See [`PackFn`].
-pub(super) fn pack<Fmt: Format>(rows: &[u8], row_bytes: usize, tiles: &mut [u8]) {
-    let tile_bytes = LANES * row_bytes;
-    for (rows, tile) in rows.chunks(tile_bytes).zip(tiles.chunks_exact_mut(tile_bytes)) {
-        for (i, block) in tile.chunks_exact_mut(LANES * Fmt::BYTES).enumerate() {
-            for (lane, row) in rows.chunks_exact(row_bytes).enumerate() {
-                pack_block::<Fmt>(&row[i * Fmt::BYTES..], lane, block);
+pub(super) struct Pack<'a, Fmt> {
+    pub rows: &'a [u8],
+    pub row_bytes: usize,
+    pub tiles: &'a mut [u8],
+    pub format: PhantomData<Fmt>,
+}
+
+impl<Fmt: Format> SimdFn for Pack<'_, Fmt> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S) {
+        let (row_bytes, tile_bytes) = (self.row_bytes, LANES * self.row_bytes);
+        for (rows, tile) in self.rows.chunks(tile_bytes).zip(self.tiles.chunks_exact_mut(tile_bytes)) {
+            for (i, block) in tile.chunks_exact_mut(LANES * Fmt::BYTES).enumerate() {
+                if rows.len() == tile_bytes {
+                    // SAFETY: There are sixteen rows, each of as many blocks as the tile.
+                    unsafe { pack_blocks::<S, Fmt>(s, rows.as_ptr().add(i * Fmt::BYTES), row_bytes, block) };
+                } else {
+                    for (lane, row) in rows.chunks_exact(row_bytes).enumerate() {
+                        pack_block::<Fmt>(&row[i * Fmt::BYTES..][..Fmt::BYTES], lane, block);
+                    }
+                }
             }
         }
     }
 }
 
-/// Puts a row's block where it belongs in the block of its tile.
+/// Puts a block of each of sixteen rows where they belong in the block of their tile.
+///
+/// # Safety
+/// The blocks can be read, from `row` on and `row_bytes` apart.
 #[inline(always)]
+unsafe fn pack_blocks<S: Simd, Fmt: Format>(s: S, row: *const u8, row_bytes: usize, block: &mut [u8]) {
+    assert!(block.len() == LANES * Fmt::BYTES, "the block of a tile has sixteen blocks");
+    let to = block.as_mut_ptr();
+    let mut place = 0;
+    for &(offset, bytes) in Fmt::PIECES {
+        let mut at = 0;
+        // SAFETY: Pieces lie in the block, and together they take as many bytes.
+        unsafe {
+            while at + 4 * WORD <= bytes {
+                for (i, words) in s.load_words(row.add(offset + at), row_bytes).into_iter().enumerate() {
+                    s.store_i(to.add((place + at + i * WORD) * LANES).cast(), words);
+                }
+                at += 4 * WORD;
+            }
+            while at < bytes {
+                let (from, to) = (row.add(offset + at), to.add((place + at) * LANES));
+                let width = WORD.min(bytes - at);
+                for lane in 0..LANES {
+                    let (from, to) = (from.add(lane * row_bytes), to.add(lane * width));
+                    match width {
+                        1 => to.write(from.read()),
+                        2 => to.cast::<u16>().write_unaligned(from.cast::<u16>().read_unaligned()),
+                        _ => to.cast::<u32>().write_unaligned(from.cast::<u32>().read_unaligned()),
+                    }
+                }
+                at += width;
+            }
+        }
+        place += bytes;
+    }
+}
+
+/// Puts the block of a row where it belongs in the block of its tile.
 fn pack_block<Fmt: Format>(row: &[u8], lane: usize, block: &mut [u8]) {
-    let (row, block) = (&row[..Fmt::BYTES], &mut block[..LANES * Fmt::BYTES]);
     let mut place = 0;
     for &(offset, bytes) in Fmt::PIECES {
         let width = bytes.min(WORD);

@@ -68,7 +68,7 @@ const fn places(pieces: &[(usize, usize)]) -> [u8; MAX_BYTES] {
     let (mut piece, mut place) = (0, 0);
     while piece < pieces.len() {
         let (offset, bytes) = pieces[piece];
-        assert!(bytes % WORD == 0 || bytes < WORD, "a piece is words, or less than one");
+        assert!(bytes % WORD == 0 || bytes <= 2, "a piece is words, or one or two bytes");
         let mut byte = 0;
         while byte < bytes {
             assert!(places[offset + byte] == u8::MAX, "pieces do not overlap");
