@@ -281,22 +281,25 @@ impl Simd for Avx2 {
     unsafe fn load_words(self, p: *const u8, stride: usize) -> [I; 4] {
         // SAFETY: The caller vouches for 16 bytes of each row; the token proves that the processor has the instructions.
         unsafe {
-            let halves = [0, 8].map(|first| {
-                // The low half of the `r`-th holds row `first + r`, the high half the row four on.
-                let [a, b, c, d] = [0, 1, 2, 3].map(|r| {
-                    let row = |q: usize| _mm_loadu_si128(p.add((first + 4 * q + r) * stride).cast());
-                    _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(row(0)), row(1))
-                });
+            let mut words = [[_mm256_setzero_si256(); 2]; 4];
+            for half in 0..2 {
+                let mut rows = [_mm256_setzero_si256(); 4];
+                for (r, halves) in rows.iter_mut().enumerate() {
+                    // Row `8 half + r`, and the row four on.
+                    let row = p.add((8 * half + r) * stride);
+                    *halves = _mm256_castsi128_si256(_mm_loadu_si128(row.cast()));
+                    *halves =
+                        _mm256_inserti128_si256::<1>(*halves, _mm_loadu_si128(row.add(4 * stride).cast()));
+                }
+                let [a, b, c, d] = rows;
                 let (ab, cd) = (_mm256_unpacklo_epi32(a, b), _mm256_unpacklo_epi32(c, d));
                 let (ab2, cd2) = (_mm256_unpackhi_epi32(a, b), _mm256_unpackhi_epi32(c, d));
-                [
-                    _mm256_unpacklo_epi64(ab, cd),
-                    _mm256_unpackhi_epi64(ab, cd),
-                    _mm256_unpacklo_epi64(ab2, cd2),
-                    _mm256_unpackhi_epi64(ab2, cd2),
-                ]
-            });
-            [0, 1, 2, 3].map(|word| [halves[0][word], halves[1][word]])
+                words[0][half] = _mm256_unpacklo_epi64(ab, cd);
+                words[1][half] = _mm256_unpackhi_epi64(ab, cd);
+                words[2][half] = _mm256_unpacklo_epi64(ab2, cd2);
+                words[3][half] = _mm256_unpackhi_epi64(ab2, cd2);
+            }
+            words
         }
     }
 

@@ -194,11 +194,14 @@ impl Simd for Avx512 {
         // SAFETY: The caller vouches for 16 bytes of each row; the token proves that the processor has the instructions.
         unsafe {
             // Quarter `q` of the `r`-th holds row `4q + r`.
-            let rows = [0, 1, 2, 3].map(|r| {
-                let row = |q: usize| _mm_loadu_si128(p.add((4 * q + r) * stride).cast());
-                let first = _mm512_inserti32x4::<1>(_mm512_castsi128_si512(row(0)), row(1));
-                _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(first, row(2)), row(3))
-            });
+            let mut rows = [_mm512_setzero_si512(); 4];
+            for (r, quarters) in rows.iter_mut().enumerate() {
+                let row = p.add(r * stride);
+                *quarters = _mm512_castsi128_si512(_mm_loadu_si128(row.cast()));
+                *quarters = _mm512_inserti32x4::<1>(*quarters, _mm_loadu_si128(row.add(4 * stride).cast()));
+                *quarters = _mm512_inserti32x4::<2>(*quarters, _mm_loadu_si128(row.add(8 * stride).cast()));
+                *quarters = _mm512_inserti32x4::<3>(*quarters, _mm_loadu_si128(row.add(12 * stride).cast()));
+            }
             let [a, b, c, d] = rows;
             let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
             let (ab2, cd2) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));

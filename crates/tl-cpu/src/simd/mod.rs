@@ -27,6 +27,19 @@ mod tests;
 /// Lanes of every vector.
 pub(crate) const LANES: usize = 16;
 
+/// Asks for the cache line at `p`, which need not be there.
+#[inline(always)]
+pub(crate) fn prefetch(p: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: A hint, which no address is wrong for.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(p.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
+}
+
 /// A kernel with its arguments, to be compiled for an instruction set.
 pub(crate) trait SimdFn {
     /// What it gives.

@@ -25,7 +25,7 @@ use super::activations::{GROUP, GroupMeta, QuantizedRows};
 use super::formats::{Block, Format, SLOTS, Sink};
 use super::panel;
 use crate::aligned::Aligned;
-use crate::simd::{LANES, Simd, SimdFn};
+use crate::simd::{LANES, Simd, SimdFn, prefetch};
 
 /// Words of a group of activations.
 pub(super) const WORDS: usize = GROUP / 2;
@@ -35,6 +35,10 @@ pub(super) const QUADS: usize = GROUP / 4;
 pub(super) const PANEL: usize = 24;
 /// Rows of activations that are multiplied by all weights of a call before the next are: they stay in the second cache.
 pub(super) const ROW_BLOCK: usize = 64;
+
+/// How far ahead weights are asked for that several rows are multiplied by. So much is done with each line that the processor's own requests, which begin
+/// anew with every page, come too late; for one row they are enough.
+const AHEAD: usize = 2048;
 
 /// Memory of one worker for products with many rows.
 pub struct Scratch {
@@ -132,8 +136,22 @@ impl Tile {
     #[inline(always)]
     pub(super) unsafe fn unpack<S: Simd, Fmt: Format>(&self, s: S, block: usize, sink: &mut impl Sink<S>) {
         // SAFETY: The caller vouches for the block.
-        let block = unsafe { Block::new(s, self.data.add(block * LANES * Fmt::BYTES)) };
+        let block = unsafe { Block::new(s, self.block::<Fmt>(block)) };
         Fmt::unpack(block, sink);
+    }
+
+    /// Where a block of the rows begins.
+    #[inline(always)]
+    fn block<Fmt: Format>(&self, block: usize) -> *const u8 {
+        self.data.wrapping_add(block * LANES * Fmt::BYTES)
+    }
+
+    /// Asks for what stands [`AHEAD`] bytes after a block.
+    #[inline(always)]
+    fn look_ahead<Fmt: Format>(&self, block: usize) {
+        for line in (0..LANES * Fmt::BYTES).step_by(64) {
+            prefetch(self.block::<Fmt>(block).wrapping_add(AHEAD + line));
+        }
     }
 
     /// Stores the wanted lanes at row `row` of the product.
@@ -363,6 +381,9 @@ unsafe fn multiply_tile<S: Simd, Fmt: Format, const R: usize>(
         format: PhantomData,
     };
     for block in 0..x.k() / Fmt::BLOCK {
+        if R > 1 {
+            tile.look_ahead::<Fmt>(block);
+        }
         // SAFETY: Every row of the tile has so many blocks, and the activations have their groups.
         unsafe {
             tile.unpack::<S, Fmt>(s, block, &mut sink);
