@@ -282,7 +282,7 @@ impl Simd for Avx2 {
         // SAFETY: The caller vouches for 16 bytes of each row; the token proves that the processor has the instructions.
         unsafe {
             let mut words = [[_mm256_setzero_si256(); 2]; 4];
-            for half in 0..2 {
+            for half in [0, 1] {
                 let mut rows = [_mm256_setzero_si256(); 4];
                 for (r, halves) in rows.iter_mut().enumerate() {
                     // Row `8 half + r`, and the row four on.

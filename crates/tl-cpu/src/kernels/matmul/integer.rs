@@ -268,7 +268,65 @@ pub(super) fn extend<S: Simd, Fmt: Format>(
     if Fmt::MINS { s.fma(min, s.splat(sum), acc) } else { acc }
 }
 
-/// Multiplies quads, as they come, by `R` rows of activations.
+/// Stores a quad of a group as its words, which [`multiply_words`] reads.
+///
+/// # Safety
+/// There is room for the words of the group.
+#[inline(always)]
+pub(super) unsafe fn store_quad<S: Simd, Fmt: Format>(s: S, group: *mut i32, c: usize, bytes: S::I) {
+    // SAFETY: The caller vouches for the words.
+    unsafe {
+        if S::BYTE_DOTS {
+            s.store_i(group.add(c * LANES), unsigned::<S, Fmt>(s, bytes));
+        } else {
+            let (even, odd) = widen::<S, Fmt>(s, bytes);
+            s.store_i(group.add(pair_of(c) * LANES), even);
+            s.store_i(group.add((pair_of(c) + 4) * LANES), odd);
+        }
+    }
+}
+
+/// The products of `count` words of weights with those of `R` rows of activations, which are `row_words` apart.
+///
+/// The high bytes come first, so that what they sum up to need not be kept beside what the low bytes do.
+///
+/// # Safety
+/// The words can be read, and after those of the activations their low bytes.
+#[inline(always)]
+pub(super) unsafe fn multiply_words<S: Simd, const R: usize>(
+    s: S,
+    weights: *const i32,
+    count: usize,
+    x: *const i32,
+    row_words: usize,
+) -> [S::I; R] {
+    let mut int = [s.splat_i(0); R];
+    let passes = if S::BYTE_DOTS { 2 } else { 1 };
+    for pass in 0..passes {
+        if pass == 1 {
+            for int in &mut int {
+                *int = s.shl::<8>(*int);
+            }
+        }
+        for i in 0..count {
+            // SAFETY: The caller vouches for the words.
+            unsafe {
+                let weights = s.load_i(weights.add(i * LANES));
+                for (r, int) in int.iter_mut().enumerate() {
+                    let x = s.splat_i(*x.add(r * row_words + pass * QUADS + i));
+                    *int = if S::BYTE_DOTS {
+                        s.dot_quads(*int, weights, x)
+                    } else {
+                        s.dot_pairs(*int, weights, x)
+                    };
+                }
+            }
+        }
+    }
+    int
+}
+
+/// Multiplies a block by `R` rows of activations: one row by each quad as it comes, several by the words of a group when it is complete.
 struct Multiply<S: Simd, Fmt, const R: usize> {
     s: S,
     /// The activations of the block in the first row, and how far it is to those of the next.
@@ -276,7 +334,10 @@ struct Multiply<S: Simd, Fmt, const R: usize> {
     row_words: usize,
     meta: *const GroupMeta,
     row_meta: usize,
-    int: [[[S::I; 2]; R]; SLOTS],
+    /// Sums for one row.
+    int: [[S::I; 2]; SLOTS],
+    /// Words for several.
+    words: [[i32; WORDS * LANES]; SLOTS],
     acc: [[S::F; 2]; R],
     format: PhantomData<Fmt>,
 }
@@ -284,32 +345,40 @@ struct Multiply<S: Simd, Fmt, const R: usize> {
 impl<S: Simd, Fmt: Format, const R: usize> Sink<S> for Multiply<S, Fmt, R> {
     #[inline(always)]
     fn quad(&mut self, group: usize, slot: usize, c: usize, bytes: S::I) {
-        let s = self.s;
-        let (even, odd) =
-            if S::BYTE_DOTS { (unsigned::<S, Fmt>(s, bytes), bytes) } else { widen::<S, Fmt>(s, bytes) };
-        for r in 0..R {
-            let int = self.int[slot][r];
-            // SAFETY: `x` has the words of every group of the block, in each row.
-            self.int[slot][r] = unsafe {
-                let x = self.x.add(r * self.row_words + group * WORDS);
-                if S::BYTE_DOTS {
-                    dot(s, int, even, x.add(c))
-                } else {
-                    let x = x.add(pair_of(c));
-                    dot(s, dot(s, int, even, x), odd, x.add(4))
-                }
-            };
+        let (s, int) = (self.s, self.int[slot]);
+        // SAFETY: `x` has the words of every group of the block.
+        unsafe {
+            if R > 1 {
+                store_quad::<S, Fmt>(s, self.words[slot].as_mut_ptr(), c, bytes);
+            } else if S::BYTE_DOTS {
+                self.int[slot] = dot(s, int, unsigned::<S, Fmt>(s, bytes), self.x.add(group * WORDS + c));
+            } else {
+                let (even, odd) = widen::<S, Fmt>(s, bytes);
+                let x = self.x.add(group * WORDS + pair_of(c));
+                self.int[slot] = dot(s, dot(s, int, even, x), odd, x.add(4));
+            }
         }
     }
 
     #[inline(always)]
     fn finish(&mut self, group: usize, slot: usize, half: usize, scale: S::F, min: S::F) {
-        let s = self.s;
-        for r in 0..R {
+        let (s, zero) = (self.s, self.s.splat_i(0));
+        let mut int = [zero; R];
+        if R > 1 {
+            let count = words_of_group::<S>() / Fmt::HALVES;
+            let words = self.words[slot].as_ptr().wrapping_add(half * count * LANES);
+            // SAFETY: The words of the group are there, and `x` has those of every group of the block, in each row.
+            int = unsafe {
+                let x = self.x.add(group * WORDS + half * count);
+                multiply_words::<S, R>(s, words, count, x, self.row_words)
+            };
+        } else {
+            int[0] = total(s, std::mem::replace(&mut self.int[slot], [zero; 2]));
+        }
+        for (r, (int, acc)) in int.into_iter().zip(&mut self.acc).enumerate() {
             // SAFETY: There is a `GroupMeta` for every group of the block, in each row.
             let meta = unsafe { &*self.meta.add(r * self.row_meta + group) };
-            let int = total(s, std::mem::replace(&mut self.int[slot][r], [s.splat_i(0); 2]));
-            self.acc[r][half] = extend::<S, Fmt>(s, int, meta, half, (scale, min), self.acc[r][half]);
+            acc[half] = extend::<S, Fmt>(s, int, meta, half, (scale, min), acc[half]);
         }
     }
 }
@@ -376,7 +445,8 @@ unsafe fn multiply_tile<S: Simd, Fmt: Format, const R: usize>(
         row_words: x.k() / 2,
         meta: x.meta(row),
         row_meta: x.k() / GROUP,
-        int: [[[s.splat_i(0); 2]; R]; SLOTS],
+        int: [[s.splat_i(0); 2]; SLOTS],
+        words: [[0; WORDS * LANES]; SLOTS],
         acc: [[s.splat(0.0); 2]; R],
         format: PhantomData,
     };

@@ -12,13 +12,10 @@ use std::ops::Range;
 use super::activations::{GROUP, QuantizedRows};
 use super::formats::{Format, Sink};
 use super::integer::{
-    Integer, Out, PANEL, QUADS, ROW_BLOCK, Scratch, Tile, WORDS, dot, extend, join_chains, pair_of, total,
-    unsigned, widen, words_of_group,
+    Integer, Out, PANEL, ROW_BLOCK, Scratch, Tile, WORDS, extend, join_chains, multiply_words, store_quad,
+    words_of_group,
 };
 use crate::simd::{LANES, Simd};
-
-/// Words that are multiplied in one turn of the innermost loop.
-const UNROLLED: usize = 4;
 
 /// Stores what comes, for [`multiply_rows`].
 struct Store<S: Simd, Fmt> {
@@ -34,15 +31,7 @@ impl<S: Simd, Fmt: Format> Sink<S> for Store<S, Fmt> {
     fn quad(&mut self, group: usize, _slot: usize, c: usize, bytes: S::I) {
         // SAFETY: The scratch has room for the groups of a block from here on.
         unsafe {
-            if S::BYTE_DOTS {
-                let to = self.words.add((group * QUADS + c) * LANES);
-                self.s.store_i(to, unsigned::<S, Fmt>(self.s, bytes));
-            } else {
-                let (even, odd) = widen::<S, Fmt>(self.s, bytes);
-                let to = self.words.add((group * WORDS + pair_of(c)) * LANES);
-                self.s.store_i(to, even);
-                self.s.store_i(to.add(4 * LANES), odd);
-            }
+            store_quad::<S, Fmt>(self.s, self.words.add(group * words_of_group::<S>() * LANES), c, bytes);
         }
     }
 
@@ -216,21 +205,13 @@ unsafe fn multiply_rows<S: Simd, Fmt: Format, const R: usize>(
             for h in 0..Fmt::HALVES {
                 let weights = panel.words.add((g * Fmt::HALVES + h) * per_half * LANES);
                 let words = words.add(g * WORDS + h * per_half);
-                let mut int = [[s.splat_i(0); 2]; R];
-                for p in (0..per_half).step_by(UNROLLED) {
-                    for u in 0..UNROLLED {
-                        let w = s.load_i(weights.add((p + u) * LANES));
-                        for r in 0..R {
-                            int[r] = dot(s, int[r], w, words.add(r * row_words + p + u));
-                        }
-                    }
-                }
+                let int = multiply_words::<S, R>(s, weights, per_half, words, row_words);
                 let at = (g * Fmt::HALVES + h) * LANES;
                 let scale = s.load(panel.scales.add(at));
                 let min = if Fmt::MINS { s.load(panel.mins.add(at)) } else { zero };
                 for r in 0..R {
                     let meta = &*meta.add(r * row_meta + g);
-                    acc[r][h] = extend::<S, Fmt>(s, total(s, int[r]), meta, h, (scale, min), acc[r][h]);
+                    acc[r][h] = extend::<S, Fmt>(s, int[r], meta, h, (scale, min), acc[r][h]);
                 }
             }
         }
