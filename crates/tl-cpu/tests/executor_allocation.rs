@@ -53,7 +53,7 @@ fn allocations(options: &Options, threads: usize) -> usize {
     };
     step(&[1.0; 16]);
     // In these, the weights are packed.
-    (0..6).for_each(|_| step(&[2.0]));
+    (0..20).for_each(|_| step(&[2.0]));
     let before = ALLOCATIONS.get();
     (0..300).for_each(|i| step(&[(i % 90) as f32]));
     ALLOCATIONS.get() - before

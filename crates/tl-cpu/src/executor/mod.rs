@@ -261,7 +261,7 @@ impl Executable for Run {
         self.check_states(sequences);
         self.place(sequences)?;
         self.take_arguments(arguments)?;
-        self.packed.go_on(&self.machine);
+        self.packed.go_on(self.whole.rows.len(), &self.machine);
         let undo = Undo(sequences);
         let bracket = Bracket { states: &mut *undo.0, windows: &mut self.windows, whole: &self.whole };
         let tasks = Arc::clone(&self.tasks);

@@ -21,9 +21,9 @@ use crate::aligned::Aligned;
 use crate::kernels::matmul::{IntegerFn, IntegerKernel, Rows, packed_bytes};
 use crate::simd::LANES;
 
-/// Steps that pack all weights, after the first. In parts it is no long wait (the first use of memory can be slow: where a virtual machine's host takes
-/// back what is unused, 4 ms for 2 MiB were seen), and after few of them decoding goes on at its full speed.
-const STEPS: usize = 4;
+/// Rows of activations that are multiplied about as fast as weights are packed: a step that has so many packs all of them, one with fewer a part. (The first
+/// use of memory can be slow: where a virtual machine's host takes back what is unused, 4 ms for 2 MiB were seen.)
+const ROWS: usize = 16;
 /// Bytes that a thread packs at a time, about.
 const PIECE: usize = 1 << 20;
 
@@ -138,9 +138,9 @@ impl Packed {
         })
     }
 
-    /// What a step does for the steps after it.
-    pub fn go_on(&self, machine: &Machine) {
-        self.0.iter().for_each(|packing| packing.go_on(machine));
+    /// What a step of so many rows does for the steps after it.
+    pub fn go_on(&self, rows: usize, machine: &Machine) {
+        self.0.iter().for_each(|packing| packing.go_on(rows, machine));
     }
 }
 
@@ -156,7 +156,7 @@ impl Packing {
     }
 
     /// Packs the next part, on all threads, unless this is the first step or somebody else is at it. What is interrupted is packed again.
-    fn go_on(&self, machine: &Machine) {
+    fn go_on(&self, rows: usize, machine: &Machine) {
         if self.is_done.load(Ordering::Relaxed) {
             return;
         }
@@ -165,7 +165,8 @@ impl Packing {
             return;
         }
         let rest = &self.matrices[progress.done..];
-        let end = rest.first().map_or(0, |matrix| matrix.at + self.tiles.bytes / STEPS);
+        let bytes = self.tiles.bytes / ROWS * rows.clamp(1, ROWS);
+        let end = rest.first().map_or(0, |matrix| matrix.at + bytes);
         let part: Vec<&Tiled> = rest.iter().take_while(|matrix| matrix.at < end).collect();
         self.pack(&part, machine);
         if machine.is_interrupted() {

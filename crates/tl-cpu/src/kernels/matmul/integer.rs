@@ -25,7 +25,7 @@ use super::activations::{GROUP, GroupMeta, QuantizedRows};
 use super::formats::{Block, Format, SLOTS, Sink};
 use super::panel;
 use crate::aligned::Aligned;
-use crate::simd::{LANES, Simd, SimdFn, prefetch};
+use crate::simd::{LANES, Simd, SimdFn};
 
 /// Words of a group of activations.
 pub(super) const WORDS: usize = GROUP / 2;
@@ -129,29 +129,21 @@ impl Rows {
 }
 
 impl Tile {
-    /// Unpacks a block of the rows.
+    /// Unpacks a block of the rows, and asks for what stands so many bytes ahead, unless 0.
     ///
     /// # Safety
     /// The rows have it.
     #[inline(always)]
-    pub(super) unsafe fn unpack<S: Simd, Fmt: Format>(&self, s: S, block: usize, sink: &mut impl Sink<S>) {
+    pub(super) unsafe fn unpack<S: Simd, Fmt: Format>(
+        &self,
+        s: S,
+        block: usize,
+        ahead: usize,
+        sink: &mut impl Sink<S>,
+    ) {
         // SAFETY: The caller vouches for the block.
-        let block = unsafe { Block::new(s, self.block::<Fmt>(block)) };
+        let block = unsafe { Block::new(s, self.data.add(block * LANES * Fmt::BYTES), ahead) };
         Fmt::unpack(block, sink);
-    }
-
-    /// Where a block of the rows begins.
-    #[inline(always)]
-    fn block<Fmt: Format>(&self, block: usize) -> *const u8 {
-        self.data.wrapping_add(block * LANES * Fmt::BYTES)
-    }
-
-    /// Asks for what stands [`AHEAD`] bytes after a block.
-    #[inline(always)]
-    fn look_ahead<Fmt: Format>(&self, block: usize) {
-        for line in (0..LANES * Fmt::BYTES).step_by(64) {
-            prefetch(self.block::<Fmt>(block).wrapping_add(AHEAD + line));
-        }
     }
 
     /// Stores the wanted lanes at row `row` of the product.
@@ -181,7 +173,7 @@ impl<Fmt: Format> SimdFn for Integer<'_, Fmt> {
     fn call<S: Simd>(self, s: S) {
         // SAFETY: `Weights` and `matmul` checked that the rows have `k` values of the format and that the product has room.
         unsafe {
-            if self.rows.len() <= few_rows_at_most::<S, Fmt>() {
+            if self.rows.len() <= few_rows_at_most::<S>() {
                 few_rows::<S, Fmt>(s, &self);
             } else {
                 panel::many_rows::<S, Fmt>(s, self);
@@ -389,16 +381,10 @@ pub(super) fn join_chains<S: Simd, Fmt: Format>(s: S, acc: [S::F; 2]) -> S::F {
     if Fmt::HALVES == 1 { acc[0] } else { s.add(acc[0], acc[1]) }
 }
 
-/// Rows of activations whose sums stay in registers while weights are unpacked.
+/// Rows of activations that are multiplied while weights are unpacked: more of them are worth that weights are unpacked once for all, and stored.
 #[inline(always)]
-const fn rows_at_once<S: Simd, Fmt: Format>() -> usize {
-    if S::TILE_ROWS < 8 { 1 } else { 8 / Fmt::SLOTS }
-}
-
-/// Rows of activations for which weights are better unpacked twice than stored.
-#[inline(always)]
-const fn few_rows_at_most<S: Simd, Fmt: Format>() -> usize {
-    if rows_at_once::<S, Fmt>() == 1 { 1 } else { 2 * rows_at_once::<S, Fmt>() }
+const fn few_rows_at_most<S: Simd>() -> usize {
+    if S::TILE_ROWS < 8 { 1 } else { 16 }
 }
 
 /// The columns of a few rows of activations, which are multiplied by weights as they are unpacked.
@@ -407,7 +393,6 @@ const fn few_rows_at_most<S: Simd, Fmt: Format>() -> usize {
 /// See [`Integer`].
 #[inline(always)]
 unsafe fn few_rows<S: Simd, Fmt: Format>(s: S, job: &Integer<'_, Fmt>) {
-    let most = const { rows_at_once::<S, Fmt>() };
     let mut at = job.columns.start;
     while at < job.columns.end {
         let tile = job.weights.tile(at, job.columns.end);
@@ -416,9 +401,9 @@ unsafe fn few_rows<S: Simd, Fmt: Format>(s: S, job: &Integer<'_, Fmt>) {
             // SAFETY: The caller vouches for the columns of these rows.
             done += unsafe {
                 match job.rows.len() - done {
-                    8.. if most >= 8 => multiply_tile::<S, Fmt, 8>(s, job, tile, done),
-                    4.. if most >= 4 => multiply_tile::<S, Fmt, 4>(s, job, tile, done),
-                    2.. if most >= 2 => multiply_tile::<S, Fmt, 2>(s, job, tile, done),
+                    8.. => multiply_tile::<S, Fmt, 8>(s, job, tile, done),
+                    4.. => multiply_tile::<S, Fmt, 4>(s, job, tile, done),
+                    2.. => multiply_tile::<S, Fmt, 2>(s, job, tile, done),
                     _ => multiply_tile::<S, Fmt, 1>(s, job, tile, done),
                 }
             };
@@ -451,12 +436,10 @@ unsafe fn multiply_tile<S: Simd, Fmt: Format, const R: usize>(
         format: PhantomData,
     };
     for block in 0..x.k() / Fmt::BLOCK {
-        if R > 1 {
-            tile.look_ahead::<Fmt>(block);
-        }
+        let ahead = if R > 1 { AHEAD } else { 0 };
         // SAFETY: Every row of the tile has so many blocks, and the activations have their groups.
         unsafe {
-            tile.unpack::<S, Fmt>(s, block, &mut sink);
+            tile.unpack::<S, Fmt>(s, block, ahead, &mut sink);
             sink.x = sink.x.add(Fmt::BLOCK / 2);
             sink.meta = sink.meta.add(Fmt::BLOCK / GROUP);
         }

@@ -56,7 +56,6 @@ impl Format for Q2K {
     const PIECES: &'static [(usize, usize)] = &[(0, 16), (80, 4), (16, 64)];
     const HALVES: usize = 2;
     const MINS: bool = true;
-    const SLOTS: usize = 4;
 
     #[inline(always)]
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
@@ -98,7 +97,6 @@ impl Format for Q3K {
         &[(96, 12), (108, 2), (32, 16), (0, 16), (48, 16), (16, 16), (64, 32)];
     const OFFSET: i32 = 4;
     const HALVES: usize = 2;
-    const SLOTS: usize = 4;
 
     #[inline(always)]
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
@@ -156,7 +154,6 @@ impl Format for Q4K {
     const BYTES: usize = 144;
     const PIECES: &'static [(usize, usize)] = &[(0, 144)];
     const MINS: bool = true;
-    const SLOTS: usize = 2;
 
     #[inline(always)]
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
@@ -185,7 +182,6 @@ impl Format for Q5K {
     const BYTES: usize = 176;
     const PIECES: &'static [(usize, usize)] = &[(0, 16), (48, 16), (16, 16), (64, 16), (32, 16), (80, 96)];
     const MINS: bool = true;
-    const SLOTS: usize = 2;
 
     #[inline(always)]
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
@@ -236,7 +232,6 @@ impl Format for Q6K {
     ];
     const OFFSET: i32 = 32;
     const HALVES: usize = 2;
-    const SLOTS: usize = 2;
 
     #[inline(always)]
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {

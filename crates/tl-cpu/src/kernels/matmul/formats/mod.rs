@@ -30,7 +30,7 @@ pub(super) mod q8;
 
 use std::marker::PhantomData;
 
-use crate::simd::{LANES, Simd};
+use crate::simd::{LANES, Simd, prefetch};
 
 /// How a block of a format comes apart.
 pub(crate) trait Format: Copy + 'static {
@@ -50,8 +50,6 @@ pub(crate) trait Format: Copy + 'static {
     const HALVES: usize = 1;
     /// Whether there is a minimum beside each scale.
     const MINS: bool = false;
-    /// How many groups are unpacked at the same time, at most [`SLOTS`].
-    const SLOTS: usize = 1;
 
     /// Unpacks a block.
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K);
@@ -86,6 +84,8 @@ pub(crate) struct Block<S, Fmt> {
     pub s: S,
     /// The pieces.
     data: *const u8,
+    /// How many bytes ahead memory is asked for, if not 0.
+    ahead: usize,
     format: PhantomData<Fmt>,
 }
 
@@ -101,8 +101,8 @@ impl<S: Simd, Fmt: Format> Block<S, Fmt> {
     /// # Safety
     /// A block of sixteen rows can be read at `data`, as `packed` lays it out.
     #[inline(always)]
-    pub unsafe fn new(s: S, data: *const u8) -> Self {
-        Self { s, data, format: PhantomData }
+    pub unsafe fn new(s: S, data: *const u8, ahead: usize) -> Self {
+        Self { s, data, ahead, format: PhantomData }
     }
 
     /// Where `bytes` bytes at `offset` of each row begin.
@@ -116,8 +116,12 @@ impl<S: Simd, Fmt: Format> Block<S, Fmt> {
     /// The word at `offset`.
     #[inline(always)]
     pub fn word(self, offset: usize) -> S::I {
+        let place = self.place(offset, WORD);
+        if self.ahead > 0 {
+            prefetch(place.wrapping_add(self.ahead));
+        }
         // SAFETY: The word is in the block, sixteen times.
-        unsafe { self.s.load_i(self.place(offset, WORD).cast()) }
+        unsafe { self.s.load_i(place.cast()) }
     }
 
     /// The four words from `offset` on.
@@ -144,13 +148,13 @@ impl<S: Simd, Fmt: Format> Block<S, Fmt> {
 /// Takes what a block comes apart into.
 pub(crate) trait Sink<S: Simd> {
     /// Values `4c..4c + 4` of group `group` of the block, a byte each. Groups that are unpacked at the same time have different
-    /// `slot`s, below [`Format::SLOTS`].
+    /// `slot`s, below [`SLOTS`].
     fn quad(&mut self, group: usize, slot: usize, c: usize, bytes: S::I);
     /// Ends a group, or its half `half` if the format has two: all its quads were given, and these are its scale and minimum.
     fn finish(&mut self, group: usize, slot: usize, half: usize, scale: S::F, min: S::F);
 }
 
-/// How many groups any format unpacks at the same time.
+/// How many groups a format unpacks at the same time, at most.
 pub(crate) const SLOTS: usize = 4;
 
 /// The low four bits of each byte.
