@@ -118,6 +118,29 @@ fn sequences_that_are_stacked_give_the_bits_that_they_give_alone() {
     }
 }
 
+// The first step multiplies rows as they stand in the file, the next sixteen pack a part of them each.
+#[test]
+fn products_are_the_same_bits_before_and_after_weights_are_packed() {
+    for weights in [DType::Q4_0, DType::Q4_K, DType::Q6_K, DType::Q8_0] {
+        let planned = plan(&decoder(&Options { weights: Some(weights), ..wide() })).unwrap();
+        let mut executable = prepared(&planned);
+        let mut run = |lengths: &[usize]| {
+            let tokens = lengths.iter().sum();
+            feed(&mut *executable, &mut State::new(&planned.plan), &TOKENS[..tokens], lengths)
+        };
+        let first = run(&[5]);
+        let one = run(&[1]);
+        for _ in 0..17 {
+            assert_eq!(run(&[1]), one, "{weights}");
+        }
+        assert_eq!(run(&[5]), first, "{weights}");
+        // A step of many rows packs all.
+        let mut executable = prepared(&planned);
+        let mut run = || feed(&mut *executable, &mut State::new(&planned.plan), &[1.0; 20], &[20]);
+        assert_eq!((run(), run()), (run(), run()), "{weights}");
+    }
+}
+
 #[test]
 fn results_outlive_a_reservation_and_times_are_taken_when_asked_for() {
     let planned = plan(&decoder(&Options::default())).unwrap();

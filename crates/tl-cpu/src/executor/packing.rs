@@ -10,7 +10,7 @@
 #![expect(unsafe_code, reason = "tiles are read while others are written")]
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tl_exec::run::RunError;
@@ -168,8 +168,7 @@ impl Packing {
         let bytes = self.tiles.bytes / ROWS * rows.clamp(1, ROWS);
         let end = rest.first().map_or(0, |matrix| matrix.at + bytes);
         let part: Vec<&Tiled> = rest.iter().take_while(|matrix| matrix.at < end).collect();
-        self.pack(&part, machine);
-        if machine.is_interrupted() {
+        if !self.pack(&part, machine) {
             return;
         }
         part.iter().for_each(|matrix| matrix.is_packed.store(true, Ordering::Release));
@@ -177,8 +176,8 @@ impl Packing {
         self.is_done.store(progress.done == self.matrices.len(), Ordering::Relaxed);
     }
 
-    /// Packs matrices. The caller holds `progress`, and they are not packed yet.
-    fn pack(&self, matrices: &[&Tiled], machine: &Machine) {
+    /// Packs matrices; `false` if that was interrupted. The caller holds `progress`, and they are not packed yet.
+    fn pack(&self, matrices: &[&Tiled], machine: &Machine) -> bool {
         let pieces = matrices.iter().flat_map(|&matrix| {
             let tile = LANES * matrix.row_bytes;
             let size = (PIECE / tile).max(1) * tile;
@@ -186,6 +185,7 @@ impl Packing {
             (0..bytes).step_by(size).map(move |at| (matrix, at..bytes.min(at + size)))
         });
         let pieces: Vec<(&Tiled, Range<usize>)> = pieces.collect();
+        let done = AtomicUsize::new(0);
         machine.fork(pieces.len(), usize::MAX, &|part, _| {
             let (matrix, rows) = &pieces[part];
             let len = packed_bytes(rows.len() / matrix.row_bytes, matrix.row_bytes);
@@ -194,7 +194,9 @@ impl Packing {
                 unsafe { std::slice::from_raw_parts_mut(self.tiles.start.add(matrix.at + rows.start), len) };
             matrix.pack(rows.clone(), tiles);
             matrix.tensor.data().release(rows.clone());
+            done.fetch_add(1, Ordering::Relaxed);
         });
+        done.into_inner() == pieces.len()
     }
 }
 

@@ -103,3 +103,53 @@ fn pack_block<Fmt: Format>(row: &[u8], lane: usize, block: &mut [u8]) {
         place += bytes;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::matmul::formats::{iq4, k_quants, mxfp4, q4, q5, q8};
+    use crate::simd::portable::Portable;
+
+    /// Whole tiles and some rows more, against each block put where it belongs by itself.
+    fn check<S: Simd, Fmt: Format>(s: S) {
+        let (n, blocks) = (2 * LANES + 3, 3);
+        let row_bytes = blocks * Fmt::BYTES;
+        let rows: Vec<u8> = (0..n * row_bytes).map(|i| ((i * 131) >> 3) as u8).collect();
+        let mut expected = vec![0; packed_bytes(n, row_bytes)];
+        for (row, bytes) in rows.chunks(row_bytes).enumerate() {
+            let tile = &mut expected[row / LANES * LANES * row_bytes..][..LANES * row_bytes];
+            let blocks = tile.chunks_mut(LANES * Fmt::BYTES).zip(bytes.chunks(Fmt::BYTES));
+            blocks.for_each(|(to, from)| pack_block::<Fmt>(from, row % LANES, to));
+        }
+        let mut tiles = vec![0; expected.len()];
+        s.vectorize(Pack { rows: &rows, row_bytes, tiles: &mut tiles, format: PhantomData::<Fmt> });
+        assert!(tiles == expected, "{} bytes a block, {}", Fmt::BYTES, S::NAME);
+    }
+
+    fn check_all<S: Simd>(s: Option<S>) {
+        let Some(s) = s else { return };
+        check::<S, q4::Q4_0>(s);
+        check::<S, q4::Q4_1>(s);
+        check::<S, q5::Q5_0>(s);
+        check::<S, q5::Q5_1>(s);
+        check::<S, q8::Q8_0>(s);
+        check::<S, k_quants::Q2K>(s);
+        check::<S, k_quants::Q3K>(s);
+        check::<S, k_quants::Q4K>(s);
+        check::<S, k_quants::Q5K>(s);
+        check::<S, k_quants::Q6K>(s);
+        check::<S, iq4::Iq4Nl>(s);
+        check::<S, iq4::Iq4Xs>(s);
+        check::<S, mxfp4::Mxfp4>(s);
+    }
+
+    #[test]
+    fn tiles_hold_each_word_of_each_row_where_it_belongs() {
+        check_all(Portable::detect());
+        #[cfg(target_arch = "x86_64")]
+        {
+            check_all(crate::simd::avx2::Avx2::detect());
+            check_all(crate::simd::avx512::Avx512::detect());
+        }
+    }
+}
