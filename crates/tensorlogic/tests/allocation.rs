@@ -46,6 +46,8 @@ fn steady_state_decode_allocates_nothing() {
     for generator in [Generator::new(&engine, model.clone()).unwrap(), generator(&engine, &model, &window)] {
         let mut session = generator.session();
         session.feed(&tokens(30, SMALL.vocabulary)).unwrap();
+        // The second step has rows enough to pack all weights.
+        session.feed(&tokens(30, SMALL.vocabulary)).unwrap();
         session.reserve(300).unwrap();
         session.feed(&[1]).unwrap();
         let next = tokens(290, SMALL.vocabulary);
