@@ -174,7 +174,9 @@ impl<Fmt: Format> SimdFn for Integer<'_, Fmt> {
     fn call<S: Simd>(self, s: S) {
         // SAFETY: `Weights` and `matmul` checked that the rows have `k` values of the format and that the product has room.
         unsafe {
-            if self.rows.len() <= few_rows_at_most::<S>() {
+            if self.rows.len() == 1 {
+                one_row::<S, Fmt>(s, &self);
+            } else if self.rows.len() <= few_rows_at_most::<S>() {
                 few_rows::<S, Fmt>(s, &self);
             } else {
                 panel::many_rows::<S, Fmt>(s, self);
@@ -319,55 +321,74 @@ pub(super) unsafe fn multiply_words<S: Simd, const R: usize>(
     int
 }
 
-/// Multiplies a block by `R` rows of activations: one row by each quad as it comes, several by the words of a group when it is complete.
-struct Multiply<S: Simd, Fmt, const R: usize> {
+/// Multiplies quads, as they come, by one row of activations.
+struct MultiplyRow<S: Simd, Fmt> {
+    s: S,
+    /// The activations of the block.
+    x: *const i32,
+    meta: *const GroupMeta,
+    int: [[S::I; 2]; SLOTS],
+    acc: [S::F; 2],
+    format: PhantomData<Fmt>,
+}
+
+impl<S: Simd, Fmt: Format> Sink<S> for MultiplyRow<S, Fmt> {
+    #[inline(always)]
+    fn quad(&mut self, group: usize, slot: usize, c: usize, bytes: S::I) {
+        let (s, int) = (self.s, self.int[slot]);
+        // SAFETY: `x` has the words of every group of the block.
+        self.int[slot] = unsafe {
+            let x = self.x.add(group * WORDS);
+            if S::BYTE_DOTS {
+                dot(s, int, unsigned::<S, Fmt>(s, bytes), x.add(c))
+            } else {
+                let (even, odd) = widen::<S, Fmt>(s, bytes);
+                let x = x.add(pair_of(c));
+                dot(s, dot(s, int, even, x), odd, x.add(4))
+            }
+        };
+    }
+
+    #[inline(always)]
+    fn finish(&mut self, group: usize, slot: usize, half: usize, scale: S::F, min: S::F) {
+        let s = self.s;
+        // SAFETY: There is a `GroupMeta` for every group of the block.
+        let meta = unsafe { &*self.meta.add(group) };
+        let int = total(s, std::mem::replace(&mut self.int[slot], [s.splat_i(0); 2]));
+        self.acc[half] = extend::<S, Fmt>(s, int, meta, half, (scale, min), self.acc[half]);
+    }
+}
+
+/// Multiplies a block by `R` rows of activations, by the words of a group when it is complete.
+struct MultiplyRows<S: Simd, Fmt, const R: usize> {
     s: S,
     /// The activations of the block in the first row, and how far it is to those of the next.
     x: *const i32,
     row_words: usize,
     meta: *const GroupMeta,
     row_meta: usize,
-    /// Sums for one row.
-    int: [[S::I; 2]; SLOTS],
-    /// Words for several.
     words: [[i32; WORDS * LANES]; SLOTS],
     acc: [[S::F; 2]; R],
     format: PhantomData<Fmt>,
 }
 
-impl<S: Simd, Fmt: Format, const R: usize> Sink<S> for Multiply<S, Fmt, R> {
+impl<S: Simd, Fmt: Format, const R: usize> Sink<S> for MultiplyRows<S, Fmt, R> {
     #[inline(always)]
-    fn quad(&mut self, group: usize, slot: usize, c: usize, bytes: S::I) {
-        let (s, int) = (self.s, self.int[slot]);
-        // SAFETY: `x` has the words of every group of the block.
-        unsafe {
-            if R > 1 {
-                store_quad::<S, Fmt>(s, self.words[slot].as_mut_ptr(), c, bytes);
-            } else if S::BYTE_DOTS {
-                self.int[slot] = dot(s, int, unsigned::<S, Fmt>(s, bytes), self.x.add(group * WORDS + c));
-            } else {
-                let (even, odd) = widen::<S, Fmt>(s, bytes);
-                let x = self.x.add(group * WORDS + pair_of(c));
-                self.int[slot] = dot(s, dot(s, int, even, x), odd, x.add(4));
-            }
-        }
+    fn quad(&mut self, _group: usize, slot: usize, c: usize, bytes: S::I) {
+        // SAFETY: There is room for the words of a group.
+        unsafe { store_quad::<S, Fmt>(self.s, self.words[slot].as_mut_ptr(), c, bytes) };
     }
 
     #[inline(always)]
     fn finish(&mut self, group: usize, slot: usize, half: usize, scale: S::F, min: S::F) {
-        let (s, zero) = (self.s, self.s.splat_i(0));
-        let mut int = [zero; R];
-        if R > 1 {
-            let count = words_of_group::<S>() / Fmt::HALVES;
-            let words = self.words[slot].as_ptr().wrapping_add(half * count * LANES);
-            // SAFETY: The words of the group are there, and `x` has those of every group of the block, in each row.
-            int = unsafe {
-                let x = self.x.add(group * WORDS + half * count);
-                multiply_words::<S, R>(s, words, count, x, self.row_words)
-            };
-        } else {
-            int[0] = total(s, std::mem::replace(&mut self.int[slot], [zero; 2]));
-        }
+        let s = self.s;
+        let count = words_of_group::<S>() / Fmt::HALVES;
+        let words = self.words[slot].as_ptr().wrapping_add(half * count * LANES);
+        // SAFETY: The words of the group are there, and `x` has those of every group of the block, in each row.
+        let int = unsafe {
+            let x = self.x.add(group * WORDS + half * count);
+            multiply_words::<S, R>(s, words, count, x, self.row_words)
+        };
         for (r, (int, acc)) in int.into_iter().zip(&mut self.acc).enumerate() {
             // SAFETY: There is a `GroupMeta` for every group of the block, in each row.
             let meta = unsafe { &*self.meta.add(r * self.row_meta + group) };
@@ -386,6 +407,38 @@ pub(super) fn join_chains<S: Simd, Fmt: Format>(s: S, acc: [S::F; 2]) -> S::F {
 #[inline(always)]
 const fn few_rows_at_most<S: Simd>() -> usize {
     if S::TILE_ROWS < 8 { 1 } else { 16 }
+}
+
+/// The columns of one row of activations, which is multiplied by weights as they are unpacked.
+///
+/// # Safety
+/// See [`Integer`].
+#[inline(always)]
+unsafe fn one_row<S: Simd, Fmt: Format>(s: S, job: &Integer<'_, Fmt>) {
+    let (x, row) = (job.x, job.rows.start);
+    let mut at = job.columns.start;
+    while at < job.columns.end {
+        let tile = job.weights.tile(at, job.columns.end);
+        let mut sink = MultiplyRow::<S, Fmt> {
+            s,
+            x: x.words(row),
+            meta: x.meta(row),
+            int: [[s.splat_i(0); 2]; SLOTS],
+            acc: [s.splat(0.0); 2],
+            format: PhantomData,
+        };
+        for block in 0..x.k() / Fmt::BLOCK {
+            // SAFETY: Every row of the tile has so many blocks, and the activations have their groups.
+            unsafe {
+                tile.unpack::<S, Fmt>(s, block, 0, &mut sink);
+                sink.x = sink.x.add(Fmt::BLOCK / 2);
+                sink.meta = sink.meta.add(Fmt::BLOCK / GROUP);
+            }
+        }
+        // SAFETY: The product has the columns.
+        unsafe { tile.store(s, job.out, 0, join_chains::<S, Fmt>(s, sink.acc)) };
+        at += tile.count;
+    }
 }
 
 /// The columns of a few rows of activations, which are multiplied by weights as they are unpacked.
@@ -425,13 +478,12 @@ unsafe fn multiply_tile<S: Simd, Fmt: Format, const R: usize>(
     done: usize,
 ) -> usize {
     let (x, row) = (job.x, job.rows.start + done);
-    let mut sink = Multiply::<S, Fmt, R> {
+    let mut sink = MultiplyRows::<S, Fmt, R> {
         s,
         x: x.words(row),
         row_words: x.k() / 2,
         meta: x.meta(row),
         row_meta: x.k() / GROUP,
-        int: [[s.splat_i(0); 2]; SLOTS],
         words: [[0; WORDS * LANES]; SLOTS],
         acc: [[s.splat(0.0); 2]; R],
         format: PhantomData,
@@ -439,7 +491,7 @@ unsafe fn multiply_tile<S: Simd, Fmt: Format, const R: usize>(
     for block in 0..x.k() / Fmt::BLOCK {
         // A number that the compiler does not know makes a branch between any two words. Without them it mixes the unpacking of some groups with the products
         // of others, for which there are not enough registers: Q4_K falls from 188 to 152 Gop/s.
-        let ahead = if R > 1 { black_box(AHEAD) } else { 0 };
+        let ahead = black_box(AHEAD);
         // SAFETY: Every row of the tile has so many blocks, and the activations have their groups.
         unsafe {
             tile.unpack::<S, Fmt>(s, block, ahead, &mut sink);
