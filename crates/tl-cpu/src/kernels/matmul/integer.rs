@@ -31,7 +31,7 @@ use crate::simd::{LANES, Simd, SimdFn};
 /// Words of a group of activations.
 pub(super) const WORDS: usize = GROUP / 2;
 /// Words of high bytes of a group of activations; as many words of low bytes follow.
-pub(super) const QUADS: usize = GROUP / 4;
+const QUADS: usize = GROUP / 4;
 /// Groups that are unpacked before they are multiplied: 16 rows of 768 values, 12 KiB of bytes or 24 KiB of pairs.
 pub(super) const PANEL: usize = 24;
 /// Rows of activations that are multiplied by all weights of a call before the next are: they stay in the second cache.
@@ -187,7 +187,7 @@ impl<Fmt: Format> SimdFn for Integer<'_, Fmt> {
 
 /// The values of a quad in 16 bits: 0 and 2, 1 and 3.
 #[inline(always)]
-pub(super) fn widen<S: Simd, Fmt: Format>(s: S, bytes: S::I) -> (S::I, S::I) {
+fn widen<S: Simd, Fmt: Format>(s: S, bytes: S::I) -> (S::I, S::I) {
     if Fmt::SIGNED {
         (s.sar16::<8>(s.shl16::<8>(bytes)), s.sar16::<8>(bytes))
     } else {
@@ -197,7 +197,7 @@ pub(super) fn widen<S: Simd, Fmt: Format>(s: S, bytes: S::I) -> (S::I, S::I) {
 
 /// The bytes of a quad without signs: those of signed formats 128 larger.
 #[inline(always)]
-pub(super) fn unsigned<S: Simd, Fmt: Format>(s: S, bytes: S::I) -> S::I {
+fn unsigned<S: Simd, Fmt: Format>(s: S, bytes: S::I) -> S::I {
     if Fmt::SIGNED { s.xor(bytes, s.splat_i(0x8080_8080_u32 as i32)) } else { bytes }
 }
 
@@ -218,7 +218,7 @@ pub(super) const fn words_of_group<S: Simd>() -> usize {
 /// # Safety
 /// The words can be read.
 #[inline(always)]
-pub(super) unsafe fn dot<S: Simd>(s: S, int: [S::I; 2], weights: S::I, x: *const i32) -> [S::I; 2] {
+unsafe fn dot<S: Simd>(s: S, int: [S::I; 2], weights: S::I, x: *const i32) -> [S::I; 2] {
     // SAFETY: The caller vouches for the words.
     unsafe {
         if S::BYTE_DOTS {
@@ -232,13 +232,13 @@ pub(super) unsafe fn dot<S: Simd>(s: S, int: [S::I; 2], weights: S::I, x: *const
 
 /// The sum of a group's products from its parts.
 #[inline(always)]
-pub(super) fn total<S: Simd>(s: S, int: [S::I; 2]) -> S::I {
+fn total<S: Simd>(s: S, int: [S::I; 2]) -> S::I {
     if S::BYTE_DOTS { s.add_i(s.shl::<8>(int[0]), int[1]) } else { int[0] }
 }
 
 /// Where the pair of values 0 and 2 of quad `c` stands among the pairs of its group; that of 1 and 3 is four words on.
 #[inline(always)]
-pub(super) fn pair_of(c: usize) -> usize {
+fn pair_of(c: usize) -> usize {
     c / 4 * 8 + c % 4
 }
 
