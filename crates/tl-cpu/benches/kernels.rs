@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::time::Instant;
 
+use tl_cpu::limits::Limits;
 use tl_cpu::{Isa, Kernels, PackedWeights, Pool, QuantizedRows, Scratch, WeightView};
 use tl_tensor::DType;
 
@@ -26,8 +27,8 @@ fn main() {
     let kernels = Kernels::new(isa).expect("the processor has the instruction set");
     println!(
         "{isa}; memory read with 1 thread {:.1} GB/s, 2 threads {:.1} GB/s",
-        read_speed(1),
-        read_speed(2)
+        read_speed(1, isa),
+        read_speed(2, isa)
     );
     for &dtype in DType::ALL {
         let known = kernels.has_integer_kernel(dtype) || matches!(dtype, DType::F16 | DType::F32);
@@ -136,18 +137,7 @@ impl<'a> Product<'a> {
     }
 }
 
-/// Bytes a second that threads read from memory, as words.
-fn read_speed(threads: usize) -> f64 {
-    let data = vec![1u64; COLD / 8];
-    let pool = Pool::new(threads);
-    let mut best = f64::INFINITY;
-    for slice in data.chunks_exact(SLICE / 8).cycle().take(4 * COLD / SLICE) {
-        let start = Instant::now();
-        pool.run(16, &|part, _| {
-            let words = &slice[slice.len() / 16 * part..][..slice.len() / 16];
-            std::hint::black_box(words.iter().fold(0, |a, &b| a | b));
-        });
-        best = best.min(start.elapsed().as_secs_f64());
-    }
-    SLICE as f64 / best / 1e9
+/// Gigabytes a second that threads read from memory.
+fn read_speed(threads: usize, isa: Isa) -> f64 {
+    Limits::measure(&Pool::new(threads), isa).read / 1e9
 }

@@ -7,9 +7,10 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use crate::aligned::Aligned;
 use crate::dispatch::{Isa, Kernels};
 use crate::pool::Pool;
-use crate::simd::{Simd, SimdFn};
+use crate::simd::{AHEAD, LANES, Simd, SimdFn, prefetch};
 
 /// The bounds of a machine for some threads.
 #[derive(Clone, Copy, Debug)]
@@ -54,16 +55,20 @@ fn rate(pool: &Pool, chains: impl Fn(usize) -> usize + Sync) -> f64 {
     (0..TIMES).map(|_| once()).fold(0.0, f64::max)
 }
 
-/// Bytes that all threads read in a second.
+/// Bytes that all threads read in a second, from where kernels read large weights: huge pages, if there are any, asked for ahead.
 fn read(pool: &Pool) -> f64 {
-    let data = vec![1u64; COLD / size_of::<u64>()];
+    let mut data = Aligned::<i32>::zeros(COLD / size_of::<i32>());
+    data.fill(1);
     let parts = 4 * pool.threads();
-    let slices = data.chunks_exact(SLICE / size_of::<u64>()).cycle().take(3 * COLD / SLICE);
-    let once = |slice: &[u64]| {
+    let slices = data.chunks_exact(SLICE / size_of::<i32>()).cycle().take(3 * COLD / SLICE);
+    let once = |slice: &[i32]| {
         let start = Instant::now();
         pool.run(parts, &|part, _| {
             let words = &slice[slice.len() / parts * part..][..slice.len() / parts];
-            black_box(words.iter().fold(0, |a, &b| a | b));
+            black_box(words.chunks_exact(LANES).fold([0; LANES], |sums, line| {
+                prefetch(line.as_ptr().cast::<u8>().wrapping_add(AHEAD));
+                std::array::from_fn(|i| sums[i] | line[i])
+            }));
         });
         start.elapsed().as_secs_f64()
     };

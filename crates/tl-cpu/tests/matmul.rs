@@ -156,8 +156,11 @@ proptest! {
 
 #[test]
 fn long_rows_and_many_rows_cross_every_panel_and_block() {
-    for dtype in [DType::Q4_1, DType::Q8_0, DType::Q6_K, DType::F16] {
+    for dtype in [DType::Q4_1, DType::Q8_0, DType::Q6_K, DType::F16, DType::F32] {
         check(dtype, 33, 1280, 131, 7);
+    }
+    for dtype in [DType::F16, DType::BF16, DType::F32] {
+        check(dtype, 7, 2061, 67, 7);
     }
 }
 

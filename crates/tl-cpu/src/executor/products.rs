@@ -33,9 +33,6 @@ pub(super) fn make_room(machine: &mut Machine, product: &Product, plan: &Plan, w
     let columns = MAX_COLUMNS.max(MAX_COLUMNS_OF_MANY * rows.min(ROW_BLOCK));
     for worker in machine.workers.each() {
         product.operands.iter().filter_map(|o| o.integer.as_ref()).for_each(|w| w.reserve(&mut worker.tile));
-        if product.operands.iter().any(|o| o.integer.is_none()) {
-            worker.scratch.reserve_decoded(product.k);
-        }
         if let Some(Epilogue { tape }) = &product.epilogue {
             worker.products.grow(product.operands.len() * columns);
             worker.registers.reserve(tape, MAX_COLUMNS);

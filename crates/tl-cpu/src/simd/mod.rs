@@ -27,17 +27,32 @@ mod tests;
 /// Lanes of every vector.
 pub(crate) const LANES: usize = 16;
 
-/// Asks for the cache line at `p`, which need not be there.
+/// How many bytes ahead of what is read weights are asked for. A processor's own requests come too late: they begin anew with every page and follow what
+/// few instructions read, not what the many of an unrolled loop do. So many bytes are on their way at full speed, and leave most of the first cache free.
+pub(crate) const AHEAD: usize = 8192;
+
+/// Asks for the cache line at `p`, which need not be there. It is a [`barrier`].
 #[inline(always)]
 pub(crate) fn prefetch(p: *const u8) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: A hint, which no address is wrong for.
+    // SAFETY: A hint, which no address is wrong for; the label is of what comes next.
     unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(p.cast());
+        std::arch::asm!("prefetcht0 [{p}] /* {next} */", p = in(reg) p, next = label {}, options(nostack, preserves_flags));
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = p;
+}
+
+/// A place that the compiler moves no instruction across: it could go on elsewhere, for all that it knows. Costs nothing.
+///
+/// In long kernels without jumps, the compiler mixes the work on what comes first with that on what comes later, which needs more registers than there are.
+#[inline(always)]
+pub(crate) fn barrier() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: No instruction; the label is of what comes next.
+    unsafe {
+        std::arch::asm!("/* {next} */", next = label {}, options(nostack, preserves_flags));
+    }
 }
 
 /// A kernel with its arguments, to be compiled for an instruction set.

@@ -1,10 +1,10 @@
 //! Products of floating-point weights, and of any weights as floating point.
 //!
-//! A product is one chain of sixteen lanes along `k`, `acc = fma(w, x, acc)`, whose lanes are added at the end. Tiles of rows of weights
-//! times rows of activations only decide what stays in registers, so every shape of tile gives the same bits.
+//! A product is one chain of sixteen lanes along `k`, `acc = fma(w, x, acc)`, whose lanes are added at the end. Panels of `k`, and tiles of rows
+//! of weights times rows of activations, only decide what stays in caches and registers, so every cut gives the same bits.
 //!
-//! Weights that are not `f32` are read as they stand when there is one row of activations, and decoded to `f32` a few rows at a time
-//! otherwise, or when their type has no vector load.
+//! Weights meet one row of activations as they stand in memory. For several rows, or where their type has no vector load, they are decoded to `f32`, a
+//! panel of a few rows at a time.
 
 #![expect(unsafe_code, reason = "the kernels read and write through pointers")]
 #![expect(clippy::needless_range_loop, reason = "counted loops over constants keep the arrays in registers")]
@@ -13,14 +13,32 @@ use std::ops::Range;
 
 use tl_tensor::DType;
 
-use super::Scratch;
 use super::integer::{Out, Rows};
-use crate::simd::{LANES, Simd, SimdFn};
+use crate::aligned::Aligned;
+use crate::simd::{AHEAD, LANES, Simd, SimdFn, prefetch};
 
 /// Rows of weights that are decoded before they are multiplied.
-pub(super) const DECODED_ROWS: usize = 8;
+const COLUMNS: usize = 4;
+/// Values of each of them: they stay in the first cache, and as many of `ROW_BLOCK` rows of activations in the second. Whole blocks of every type.
+const PANEL: usize = 1024;
 /// Rows of activations that are multiplied by all weights of a call before the next are.
 const ROW_BLOCK: usize = 64;
+/// How far ahead of what one row of activations meets weights are asked for, in each of their rows.
+const AHEAD_IN_ROW: usize = AHEAD / COLUMNS;
+
+/// Memory of one worker for these products.
+pub(super) struct FloatScratch {
+    /// `[column][value]`, a panel.
+    decoded: Aligned<f32>,
+    /// `[row][column][lane]`, the chains.
+    chains: Aligned<f32>,
+}
+
+impl Default for FloatScratch {
+    fn default() -> Self {
+        Self { decoded: Aligned::zeros(COLUMNS * PANEL), chains: Aligned::zeros(ROW_BLOCK * COLUMNS * LANES) }
+    }
+}
 
 /// Rows of `f32` activations.
 #[derive(Clone, Copy)]
@@ -57,7 +75,7 @@ pub(super) struct Float<'a> {
     pub columns: Range<usize>,
     pub x: FloatRows,
     pub out: Out,
-    pub scratch: &'a mut Scratch,
+    pub scratch: &'a mut FloatScratch,
 }
 
 /// A type whose values a vector load converts.
@@ -111,129 +129,156 @@ impl SimdFn for Float<'_> {
         // SAFETY: The caller of `matmul` vouched for the rows of the weights and of the activations and for the columns of the product.
         unsafe {
             match self.dtype {
-                DType::F32 => direct::<S, F32>(s, &self),
-                DType::F16 if whole && self.x.rows == 1 => direct::<S, F16>(s, &self),
-                DType::BF16 if whole && self.x.rows == 1 => direct::<S, Bf16>(s, &self),
-                _ => decoded(s, self),
+                DType::F32 if self.x.rows == 1 => one_row::<S, F32>(s, &self),
+                DType::F16 if whole && self.x.rows == 1 => one_row::<S, F16>(s, &self),
+                DType::BF16 if whole && self.x.rows == 1 => one_row::<S, Bf16>(s, &self),
+                _ => many_rows(s, self),
             }
         }
     }
 }
 
-/// All columns, from weights as they stand.
+/// All columns of one row of activations, from weights as they stand.
 ///
 /// # Safety
 /// See [`Float`]; only `f32` may have a `k` that is not a multiple of 16.
 #[inline(always)]
-unsafe fn direct<S: Simd, E: Element>(s: S, job: &Float<'_>) {
-    for first in (0..job.x.rows).step_by(ROW_BLOCK) {
-        let rows = first..job.x.rows.min(first + ROW_BLOCK);
-        // SAFETY: The caller vouches for these rows and columns.
-        unsafe { multiply::<S, E>(s, job.weights, job.k, job.columns.clone(), 0, job.x, rows, job.out) };
-    }
-}
-
-/// All columns, from weights that are decoded a few rows at a time.
-///
-/// # Safety
-/// See [`Float`].
-#[inline(always)]
-unsafe fn decoded<S: Simd>(s: S, job: Float<'_>) {
-    let stride = job.k.next_multiple_of(LANES);
-    job.scratch.decoded.grow(DECODED_ROWS * stride);
-    let bytes = job.weights.stride;
-    for first in (0..job.x.rows).step_by(ROW_BLOCK) {
-        let rows = first..job.x.rows.min(first + ROW_BLOCK);
-        for from in job.columns.clone().step_by(DECODED_ROWS) {
-            let to = job.columns.end.min(from + DECODED_ROWS);
-            for (n, into) in (from..to).zip(job.scratch.decoded.chunks_exact_mut(stride)) {
-                // SAFETY: The caller vouches for row `n` of the weights.
-                unsafe {
-                    let row = job.weights.data.add(n * bytes);
-                    match job.dtype {
-                        DType::F16 if job.k == stride => widen_row::<S, F16>(s, row, into),
-                        DType::BF16 if job.k == stride => widen_row::<S, Bf16>(s, row, into),
-                        other => {
-                            (other.info().decode)(std::slice::from_raw_parts(row, bytes), &mut into[..job.k])
-                        }
-                    }
-                }
-            }
-            let data = job.scratch.decoded.as_ptr().cast();
-            let weights = Rows { data, stride: 4 * stride };
-            // SAFETY: The scratch holds `to − from` rows of `k` values; the caller vouches for the rest.
-            unsafe { multiply::<S, F32>(s, weights, job.k, from..to, from, job.x, rows.clone(), job.out) };
-        }
-    }
-}
-
-/// # Safety
-/// `into.len()` values of the type can be read at `row`; it is a multiple of 16.
-#[inline(always)]
-unsafe fn widen_row<S: Simd, E: Element>(s: S, row: *const u8, into: &mut [f32]) {
-    for i in (0..into.len()).step_by(LANES) {
-        // SAFETY: Both have 16 values from `i` on.
-        unsafe { s.store(into.as_mut_ptr().add(i), E::load(s, row.add(i * E::BYTES))) }
-    }
-}
-
-/// Columns `columns`, where column `c` has row `c − base` of the weights, of rows `rows`.
-///
-/// # Safety
-/// See [`Float`].
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "one loop nest, cut where it is read best")]
-unsafe fn multiply<S: Simd, E: Element>(
-    s: S,
-    weights: Rows,
-    k: usize,
-    columns: Range<usize>,
-    base: usize,
-    x: FloatRows,
-    rows: Range<usize>,
-    out: Out,
-) {
-    let tile = |column: usize, row: usize| FloatTile {
-        w: weights.data.wrapping_add((column - base) * weights.stride),
-        w_stride: weights.stride,
-        x: x.data.wrapping_add(row * x.stride),
-        x_stride: x.stride,
-        k,
-        out: out.data.wrapping_add(row * out.stride + column),
-        out_stride: out.stride,
-    };
-    // SAFETY: The caller vouches for these columns and rows.
-    unsafe {
-        if rows.len() == 1 {
-            let mut column = columns.start;
-            while column + 4 <= columns.end {
-                tile(column, rows.start).run::<S, E, 4, 1>(s);
-                column += 4;
-            }
-            while column < columns.end {
-                tile(column, rows.start).run::<S, E, 1, 1>(s);
+unsafe fn one_row<S: Simd, E: Element>(s: S, job: &Float<'_>) {
+    let mut column = job.columns.start;
+    while column < job.columns.end {
+        let tile = FloatTile {
+            w: job.weights.data.wrapping_add(column * job.weights.stride),
+            w_stride: job.weights.stride,
+            x: job.x.data,
+            x_stride: 0,
+            k: job.k,
+            out: job.out.data.wrapping_add(column),
+            out_stride: 0,
+            part: Part { chains: std::ptr::null_mut(), is_first: true, is_last: true },
+        };
+        // SAFETY: The caller vouches for these columns.
+        unsafe {
+            if column + COLUMNS <= job.columns.end {
+                tile.run::<S, E, COLUMNS, 1, true>(s);
+                column += COLUMNS;
+            } else {
+                tile.run::<S, E, 1, 1, true>(s);
                 column += 1;
             }
-            return;
         }
-        let mut column = columns.start;
-        while column < columns.end {
-            let pair = column + 2 <= columns.end;
-            let mut row = rows.start;
-            while row < rows.end {
-                let tile = tile(column, row);
-                match (pair, rows.end - row) {
-                    (true, 3..) => tile.run::<S, E, 2, 3>(s),
-                    (true, 2) => tile.run::<S, E, 2, 2>(s),
-                    (true, _) => tile.run::<S, E, 2, 1>(s),
-                    (false, 3..) => tile.run::<S, E, 1, 3>(s),
-                    (false, 2) => tile.run::<S, E, 1, 2>(s),
-                    (false, _) => tile.run::<S, E, 1, 1>(s),
+    }
+}
+
+/// All columns, from panels of weights that are decoded unless they are `f32`.
+///
+/// # Safety
+/// See [`Float`].
+#[inline(always)]
+unsafe fn many_rows<S: Simd>(s: S, mut job: Float<'_>) {
+    for first in (0..job.x.rows).step_by(ROW_BLOCK) {
+        let rows = first..job.x.rows.min(first + ROW_BLOCK);
+        let mut column = job.columns.start;
+        while column < job.columns.end {
+            // SAFETY: The caller vouches for these columns and rows.
+            column += unsafe {
+                match job.columns.end - column {
+                    4.. if S::TILE_ROWS >= 8 => columns::<S, 4>(s, &mut job, column, rows.clone()),
+                    2.. => columns::<S, 2>(s, &mut job, column, rows.clone()),
+                    _ => columns::<S, 1>(s, &mut job, column, rows.clone()),
                 }
-                row += 3.min(rows.end - row);
-            }
-            column += if pair { 2 } else { 1 };
+            };
         }
+    }
+}
+
+/// `W` columns of a block of rows; gives `W`.
+///
+/// # Safety
+/// See [`Float`].
+#[inline(always)]
+unsafe fn columns<S: Simd, const W: usize>(
+    s: S,
+    job: &mut Float<'_>,
+    column: usize,
+    rows: Range<usize>,
+) -> usize {
+    for from in (0..job.k).step_by(PANEL) {
+        let k = PANEL.min(job.k - from);
+        let (w, w_stride) = if job.dtype == DType::F32 {
+            (job.weights.data.wrapping_add(column * job.weights.stride + 4 * from), job.weights.stride)
+        } else {
+            // The panel after this one, of these rows or of those after them.
+            let next = if from + k < job.k { from + k } else { 0 };
+            let next_row = if next == 0 { column + W } else { column };
+            for (w, into) in job.scratch.decoded.chunks_exact_mut(PANEL).take(W).enumerate() {
+                let row = |column: usize| job.weights.data.wrapping_add((column + w) * job.weights.stride);
+                let at = |row: *const u8, from: usize| row.wrapping_add(bytes_of(job.dtype, from));
+                // SAFETY: The caller vouches for the row.
+                unsafe {
+                    decode(s, job.dtype, at(row(column), from), at(row(next_row), next), &mut into[..k])
+                };
+            }
+            (job.scratch.decoded.as_ptr().cast(), 4 * PANEL)
+        };
+        let mut row = rows.start;
+        while row < rows.end {
+            let chains = job.scratch.chains[(row - rows.start) * W * LANES..].as_mut_ptr();
+            let tile = FloatTile {
+                w,
+                w_stride,
+                x: job.x.data.wrapping_add(row * job.x.stride + from),
+                x_stride: job.x.stride,
+                k,
+                out: job.out.data.wrapping_add(row * job.out.stride + column),
+                out_stride: job.out.stride,
+                part: Part { chains, is_first: from == 0, is_last: from + k == job.k },
+            };
+            // SAFETY: The weights and the activations have these values, the scratch has room for the chains, the product for the columns.
+            row += unsafe {
+                match rows.end - row {
+                    6.. if S::TILE_ROWS >= 8 => tile.run::<S, F32, W, 6, false>(s),
+                    3.. => tile.run::<S, F32, W, 3, false>(s),
+                    2 => tile.run::<S, F32, W, 2, false>(s),
+                    _ => tile.run::<S, F32, W, 1, false>(s),
+                }
+            };
+        }
+    }
+    W
+}
+
+/// The bytes of so many values, which are whole blocks.
+fn bytes_of(dtype: DType, values: usize) -> usize {
+    values / dtype.block() * dtype.bytes()
+}
+
+/// Decodes weights to `f32`, and asks for those that are next.
+///
+/// # Safety
+/// So many values can be read at `data`.
+#[inline(always)]
+unsafe fn decode<S: Simd>(s: S, dtype: DType, data: *const u8, next: *const u8, into: &mut [f32]) {
+    // SAFETY: The caller vouches for the values.
+    unsafe {
+        match dtype {
+            DType::F16 if into.len().is_multiple_of(LANES) => widen::<S, F16>(s, data, next, into),
+            DType::BF16 if into.len().is_multiple_of(LANES) => widen::<S, Bf16>(s, data, next, into),
+            other => {
+                let bytes = std::slice::from_raw_parts(data, bytes_of(dtype, into.len()));
+                (other.info().decode)(bytes, into);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `into.len()` values of the type can be read at `data`; it is a multiple of 16.
+#[inline(always)]
+unsafe fn widen<S: Simd, E: Element>(s: S, data: *const u8, next: *const u8, into: &mut [f32]) {
+    for i in (0..into.len()).step_by(LANES) {
+        prefetch(next.wrapping_add(i * E::BYTES));
+        // SAFETY: Both have 16 values from `i` on.
+        unsafe { s.store(into.as_mut_ptr().add(i), E::load(s, data.add(i * E::BYTES))) }
     }
 }
 
@@ -246,20 +291,43 @@ struct FloatTile {
     k: usize,
     out: *mut f32,
     out_stride: usize,
+    part: Part,
+}
+
+/// Which part of the sums over `k` a tile is.
+struct Part {
+    /// `[row][column][lane]`, what the part before and the part after it share.
+    chains: *mut f32,
+    is_first: bool,
+    is_last: bool,
 }
 
 impl FloatTile {
-    /// `W` rows of weights times `R` rows of activations.
+    /// `W` rows of weights times `R` rows of activations, and asks for the rows of weights after them if `AHEAD`; gives `R`.
     ///
     /// # Safety
     /// The pointers are to so many rows.
     #[inline(always)]
-    unsafe fn run<S: Simd, E: Element, const W: usize, const R: usize>(&self, s: S) {
+    unsafe fn run<S: Simd, E: Element, const W: usize, const R: usize, const AHEAD: bool>(
+        &self,
+        s: S,
+    ) -> usize {
         let mut acc = [[s.splat(0.0); R]; W];
         let whole = self.k / LANES * LANES;
-        // SAFETY: The caller vouches for `k` values of each row, and for the elements of the product.
+        let chain = |w: usize, r: usize| self.part.chains.wrapping_add((r * W + w) * LANES);
+        // SAFETY: The caller vouches for `k` values of each row, for the chains, and for the elements of the product.
         unsafe {
+            if !self.part.is_first {
+                for w in 0..W {
+                    for r in 0..R {
+                        acc[w][r] = s.load(chain(w, r));
+                    }
+                }
+            }
             for i in (0..whole).step_by(LANES) {
+                if AHEAD {
+                    self.ask_ahead::<W>(i * E::BYTES);
+                }
                 let mut x = [s.splat(0.0); R];
                 for r in 0..R {
                     x[r] = s.load(self.x.add(r * self.x_stride + i));
@@ -283,9 +351,24 @@ impl FloatTile {
             }
             for w in 0..W {
                 for r in 0..R {
-                    *self.out.add(r * self.out_stride + w) = s.sum(acc[w][r]);
+                    if self.part.is_last {
+                        *self.out.add(r * self.out_stride + w) = s.sum(acc[w][r]);
+                    } else {
+                        s.store(chain(w, r), acc[w][r]);
+                    }
                 }
             }
+        }
+        R
+    }
+
+    /// Asks for what is read [`AHEAD_IN_ROW`] bytes after byte `at` of each of `W` rows: beyond their ends, for the rows after them.
+    #[inline(always)]
+    fn ask_ahead<const W: usize>(&self, at: usize) {
+        let at = at + AHEAD_IN_ROW;
+        let at = if at < self.w_stride { at } else { at - self.w_stride + W * self.w_stride };
+        for w in 0..W {
+            prefetch(self.w.wrapping_add(w * self.w_stride + at));
         }
     }
 }

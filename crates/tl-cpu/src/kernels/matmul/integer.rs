@@ -18,15 +18,15 @@
 
 #![expect(unsafe_code, reason = "the kernels read and write through pointers")]
 
-use std::hint::black_box;
 use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::activations::{GROUP, GroupMeta, QuantizedRows};
+use super::float::FloatScratch;
 use super::formats::{Block, Format, SLOTS, Sink};
 use super::panel;
 use crate::aligned::Aligned;
-use crate::simd::{LANES, Simd, SimdFn};
+use crate::simd::{LANES, Simd, SimdFn, barrier};
 
 /// Words of a group of activations.
 pub(super) const WORDS: usize = GROUP / 2;
@@ -36,10 +36,6 @@ const QUADS: usize = GROUP / 4;
 pub(super) const PANEL: usize = 24;
 /// Rows of activations that are multiplied by all weights of a call before the next are: they stay in the second cache.
 pub(super) const ROW_BLOCK: usize = 64;
-
-/// How far ahead weights are asked for that several rows are multiplied by. So much is done with each line that the processor's own requests, which begin
-/// anew with every page, come too late; for one row they are enough.
-const AHEAD: usize = 2048;
 
 /// Memory of one worker for products with many rows.
 pub struct Scratch {
@@ -51,15 +47,7 @@ pub struct Scratch {
     pub(super) mins: Aligned<f32>,
     /// `[row][half][lane]`, the chains.
     pub(super) acc: Aligned<f32>,
-    /// A row of weights or four, decoded.
-    pub(super) decoded: Aligned<f32>,
-}
-
-impl Scratch {
-    /// Makes room for products of weights that are decoded first, in rows of `k` values.
-    pub(crate) fn reserve_decoded(&mut self, k: usize) {
-        self.decoded.grow(super::float::DECODED_ROWS * k.next_multiple_of(LANES));
-    }
+    pub(super) float: FloatScratch,
 }
 
 impl Default for Scratch {
@@ -69,7 +57,7 @@ impl Default for Scratch {
             scales: Aligned::zeros(PANEL * 2 * LANES),
             mins: Aligned::zeros(PANEL * 2 * LANES),
             acc: Aligned::zeros(ROW_BLOCK * 2 * LANES),
-            decoded: Aligned::default(),
+            float: FloatScratch::default(),
         }
     }
 }
@@ -130,20 +118,14 @@ impl Rows {
 }
 
 impl Tile {
-    /// Unpacks a block of the rows, and asks for what stands so many bytes ahead, unless 0.
+    /// Unpacks a block of the rows, and asks for what stands [`AHEAD`](crate::simd::AHEAD) bytes after it.
     ///
     /// # Safety
     /// The rows have it.
     #[inline(always)]
-    pub(super) unsafe fn unpack<S: Simd, Fmt: Format>(
-        &self,
-        s: S,
-        block: usize,
-        ahead: usize,
-        sink: &mut impl Sink<S>,
-    ) {
+    pub(super) unsafe fn unpack<S: Simd, Fmt: Format>(&self, s: S, block: usize, sink: &mut impl Sink<S>) {
         // SAFETY: The caller vouches for the block.
-        let block = unsafe { Block::new(s, self.data.add(block * LANES * Fmt::BYTES), ahead) };
+        let block = unsafe { Block::new(s, self.data.add(block * LANES * Fmt::BYTES)) };
         Fmt::unpack(block, sink);
     }
 
@@ -381,6 +363,10 @@ impl<S: Simd, Fmt: Format, const R: usize> Sink<S> for MultiplyRows<S, Fmt, R> {
 
     #[inline(always)]
     fn finish(&mut self, group: usize, slot: usize, half: usize, scale: S::F, min: S::F) {
+        // Not where halves of groups are multiplied, of which so few words are needed at a time that it only costs.
+        if Fmt::HALVES == 1 {
+            barrier();
+        }
         let s = self.s;
         let count = words_of_group::<S>() / Fmt::HALVES;
         let words = self.words[slot].as_ptr().wrapping_add(half * count * LANES);
@@ -430,7 +416,7 @@ unsafe fn one_row<S: Simd, Fmt: Format>(s: S, job: &Integer<'_, Fmt>) {
         for block in 0..x.k() / Fmt::BLOCK {
             // SAFETY: Every row of the tile has so many blocks, and the activations have their groups.
             unsafe {
-                tile.unpack::<S, Fmt>(s, block, 0, &mut sink);
+                tile.unpack::<S, Fmt>(s, block, &mut sink);
                 sink.x = sink.x.add(Fmt::BLOCK / 2);
                 sink.meta = sink.meta.add(Fmt::BLOCK / GROUP);
             }
@@ -489,12 +475,9 @@ unsafe fn multiply_tile<S: Simd, Fmt: Format, const R: usize>(
         format: PhantomData,
     };
     for block in 0..x.k() / Fmt::BLOCK {
-        // A number that the compiler does not know makes a branch between any two words. Without them it mixes the unpacking of some groups with the products
-        // of others, for which there are not enough registers: Q4_K falls from 188 to 152 Gop/s.
-        let ahead = black_box(AHEAD);
         // SAFETY: Every row of the tile has so many blocks, and the activations have their groups.
         unsafe {
-            tile.unpack::<S, Fmt>(s, block, ahead, &mut sink);
+            tile.unpack::<S, Fmt>(s, block, &mut sink);
             sink.x = sink.x.add(Fmt::BLOCK / 2);
             sink.meta = sink.meta.add(Fmt::BLOCK / GROUP);
         }

@@ -102,7 +102,7 @@ pub(crate) unsafe fn run_float<S: Simd>(
 ) {
     // SAFETY: The table that this is an entry of was made from a token.
     let s = unsafe { S::assume() };
-    s.vectorize(float::Float { weights, dtype, k, columns, x, out, scratch });
+    s.vectorize(float::Float { weights, dtype, k, columns, x, out, scratch: &mut scratch.float });
 }
 
 #[expect(unsafe_code, reason = "an entry of the table of function pointers")]

@@ -101,7 +101,7 @@ unsafe fn unpack_panel<S: Simd, Fmt: Format>(s: S, tile: Tile, panel: Range<usiz
     for block in panel.start / per_block..panel.end / per_block {
         // SAFETY: The caller vouches for the block; the scratch has room for `PANEL` groups.
         unsafe {
-            tile.unpack::<S, Fmt>(s, block, 0, &mut sink);
+            tile.unpack::<S, Fmt>(s, block, &mut sink);
             sink.words = sink.words.add(per_block * words_of_group::<S>() * LANES);
             sink.scales = sink.scales.add(per_block * Fmt::HALVES * LANES);
             sink.mins = sink.mins.add(per_block * Fmt::HALVES * LANES);

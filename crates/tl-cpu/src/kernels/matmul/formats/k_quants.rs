@@ -163,7 +163,7 @@ impl Format for Q4K {
         let (scales, mins) = six_bits(s, [a, b, c]);
         unrolled!(0 1 2 3, J => {
             unrolled!(0 1, PART => {
-                        let words = block.words(16 + 32 * J + 16 * PART);
+                let words = block.words(16 + 32 * J + 16 * PART);
                 unrolled!(0 1 2 3, C => {
                     sink.quad(2 * J, 0, 4 * PART + C, low_nibbles(s, words[C]));
                     sink.quad(2 * J + 1, 1, 4 * PART + C, high_nibbles(s, words[C]));
@@ -191,8 +191,9 @@ impl Format for Q5K {
         let (scales, mins) = six_bits(s, [a, b, c]);
         let fifth = s.splat_i(0x1010_1010);
         unrolled!(0 1 2 3, J => {
+            let shared = if J == 0 { block } else { block.again() };
             unrolled!(0 1, PART => {
-                        let (words, high) = (block.words(48 + 32 * J + 16 * PART), block.words(16 + 16 * PART));
+                let (words, high) = (block.words(48 + 32 * J + 16 * PART), shared.words(16 + 16 * PART));
                 unrolled!(0 1 2 3, C => {
                     // Bits 2J and 2J + 1 of each byte, moved to bits 4 and 5.
                     let pair = s.and(s.shr_by(high[C], 2 * J as u32), s.splat_i(0x0303_0303));
@@ -237,16 +238,11 @@ impl Format for Q6K {
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
         let s = block.s;
         let (words, d) = (block.words(192), block.half(208));
-        let mut scales = [d; 16];
-        unrolled!(0 1 2 3, W => {
-            unrolled!(0 1 2 3, I => {
-                scales[4 * W + I] = s.mul(d, signed_byte(s, words[W], I));
-            });
-        });
         let (nibble, upper) = (s.splat_i(0x0F0F_0F0F), s.splat_i(0x3030_3030));
         unrolled!(0 1, N => {
             // Four groups share the words of their upper bits; two at a time leave more registers to the sums.
             unrolled!(0 1, PAIR => {
+                let block = if PAIR == 0 { block } else { block.again() };
                 unrolled!(0 1, HALF => {
                     let (first, second) = (block.words(64 * N + 16 * HALF), block.words(64 * N + 16 * HALF + 32));
                     let high = block.words(128 + 32 * N + 16 * HALF);
@@ -258,7 +254,7 @@ impl Format for Q6K {
                         sink.quad(group + 1, 1, c, join(s, (second, nibble), (s.shl16::<2>(high), upper)));
                     });
                     unrolled!(0 1, J => {
-                        let scale = scales[8 * N + 4 * PAIR + 2 * J + HALF];
+                        let scale = s.mul(d, signed_byte(s, words[2 * N + PAIR], 2 * J + HALF));
                         sink.finish(4 * N + 2 * PAIR + J, J, HALF, scale, scale);
                     });
                 });

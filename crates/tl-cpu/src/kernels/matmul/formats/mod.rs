@@ -30,7 +30,7 @@ pub(super) mod q8;
 
 use std::marker::PhantomData;
 
-use crate::simd::{LANES, Simd, prefetch};
+use crate::simd::{AHEAD, LANES, Simd, prefetch};
 
 /// How a block of a format comes apart.
 pub(crate) trait Format: Copy + 'static {
@@ -84,8 +84,8 @@ pub(crate) struct Block<S, Fmt> {
     pub s: S,
     /// The pieces.
     data: *const u8,
-    /// How many bytes ahead memory is asked for, if not 0.
-    ahead: usize,
+    /// Whether its words are read for the first time: then those [`AHEAD`] bytes after them are asked for.
+    is_new: bool,
     format: PhantomData<Fmt>,
 }
 
@@ -101,8 +101,14 @@ impl<S: Simd, Fmt: Format> Block<S, Fmt> {
     /// # Safety
     /// A block of sixteen rows can be read at `data`, as `packed` lays it out.
     #[inline(always)]
-    pub unsafe fn new(s: S, data: *const u8, ahead: usize) -> Self {
-        Self { s, data, ahead, format: PhantomData }
+    pub unsafe fn new(s: S, data: *const u8) -> Self {
+        Self { s, data, is_new: true, format: PhantomData }
+    }
+
+    /// The block where its words were read before: nothing is asked for a second time.
+    #[inline(always)]
+    pub fn again(self) -> Self {
+        Self { is_new: false, ..self }
     }
 
     /// Where `bytes` bytes at `offset` of each row begin.
@@ -117,8 +123,8 @@ impl<S: Simd, Fmt: Format> Block<S, Fmt> {
     #[inline(always)]
     pub fn word(self, offset: usize) -> S::I {
         let place = self.place(offset, WORD);
-        if self.ahead > 0 {
-            prefetch(place.wrapping_add(self.ahead));
+        if self.is_new {
+            prefetch(place.wrapping_add(AHEAD));
         }
         // SAFETY: The word is in the block, sixteen times.
         unsafe { self.s.load_i(place.cast()) }
