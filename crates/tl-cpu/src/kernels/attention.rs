@@ -30,6 +30,8 @@ use crate::simd::{LANES, Simd, SimdFn};
 
 /// Positions that are taken together.
 pub(crate) const CHUNK: usize = 64;
+/// How many positions ahead of those that one row reads keys and values are asked for.
+const AHEAD: usize = 2 * BLOCK;
 /// Scores of a query: a chunk, and room for the rest of its last vector.
 const SCORES: usize = CHUNK + LANES;
 
@@ -152,7 +154,7 @@ impl SimdFn for Attend<'_> {
     }
 }
 
-impl Attend<'_> {
+impl<'a> Attend<'a> {
     /// How many queries there are in all.
     fn queries(&self) -> usize {
         self.rows.len() * self.heads.len() * self.attention.queries
@@ -202,24 +204,24 @@ impl Attend<'_> {
         }
     }
 
-    /// Reads all heads of some stored rows, so that they are in the cache when they are needed, in the order in which they stand in memory: processors see
-    /// that coming.
+    /// What is needed [`AHEAD`] positions after `position`, one of `all` those of the chunk: a later row of the same store or, behind the last of them, one of
+    /// `after`. Nothing for several rows, which compute so much with each position that memory is no matter.
     #[inline(always)]
-    fn touch(&self, stored: Stored<'_>, part: Range<usize>) {
-        let store = stored.store;
-        if self.rows.len() > 1 || store.dtype() != DType::F32 {
-            return;
+    fn ahead(
+        &self,
+        stored: Stored<'_>,
+        position: usize,
+        all: &Range<usize>,
+        (after, start): (Stored<'_>, usize),
+    ) -> Option<*const f32> {
+        if self.rows.len() > 1 {
+            return None;
         }
-        let first = self.heads.start * stored.at.head_stride;
-        let last = first
-            + self.heads.len().saturating_sub(1) * stored.at.head_stride
-            + stored.width.saturating_sub(1) * stored.at.stride;
-        for row in store.rows_from(part.start).chunks_exact(store.width().max(1)).take(part.len()) {
-            for line in (first..=last).step_by(64 / size_of::<f32>()) {
-                // SAFETY: A reference is readable.
-                row.get(line).map(|value| unsafe { std::ptr::from_ref(value).read_volatile() });
-            }
+        let at = position + AHEAD;
+        if at < all.end {
+            return stored.row(at);
         }
+        after.row(start + at - all.end.next_multiple_of(BLOCK))
     }
 
     /// The rows that read any of these positions: they follow each other, for spans begin and end in the order of their rows.
@@ -254,18 +256,29 @@ impl Attend<'_> {
         first.start.min(last.start)..first.end.max(last.end)
     }
 
+    fn stored_keys(&self) -> Stored<'a> {
+        Stored { store: self.keys, at: &self.attention.key, width: self.attention.key_width }
+    }
+
+    fn stored_values(&self) -> Stored<'a> {
+        Stored { store: self.values, at: &self.attention.value, width: self.attention.value_width }
+    }
+
     /// `scores[query][t] = q · k[t]` for the positions that a query reads; the others hold anything.
     #[inline(always)]
     unsafe fn score<S: Simd>(&mut self, s: S, chunk: Range<usize>) {
         let all = self.union();
-        let stored = Stored { store: self.keys, at: &self.attention.key, width: self.attention.key_width };
+        let stored = self.stored_keys();
         let vectors = padded(self.attention.key_width) / LANES;
         let mut block = all.start / BLOCK * BLOCK;
         while block < all.end {
             let part = block.max(all.start)..all.end.min(block + BLOCK);
-            self.touch(stored, part.clone());
+            // The values of the chunk come after its keys.
+            let next = self.ahead(stored, part.start, &all, (self.stored_values(), all.start));
+            let plain = stored.store.rows_from(part.start);
             for head in 0..self.heads.len() {
-                let keys = stored.rows(s, part.clone(), self.heads.start + head, &mut self.memory.rows);
+                let keys =
+                    stored.rows(s, plain, part.clone(), self.heads.start + head, &mut self.memory.rows);
                 let mut rows = self.readers(&part);
                 while let Some(queries) = self.next_queries(&mut rows, head, |_| ()) {
                     let q = self.memory.queries[queries.start * vectors * LANES..].as_ptr();
@@ -276,6 +289,7 @@ impl Attend<'_> {
                         keys,
                         vectors,
                         count: part.len(),
+                        next: next.map(|next| next.wrapping_add(head * BLOCK * stored.width)),
                         to: Matrix { data: to, stride: SCORES },
                     };
                     // SAFETY: The rows of `part` stand at `keys`, and the scores have room for them.
@@ -332,8 +346,7 @@ impl Attend<'_> {
     #[inline(always)]
     unsafe fn add_values<S: Simd>(&mut self, s: S, chunk: Range<usize>) {
         let all = self.union();
-        let stored =
-            Stored { store: self.values, at: &self.attention.value, width: self.attention.value_width };
+        let stored = self.stored_values();
         let width = padded(self.attention.value_width);
         let len = partial_len(self.attention);
         for query in 0..self.queries() {
@@ -342,9 +355,12 @@ impl Attend<'_> {
         let mut block = all.start / BLOCK * BLOCK;
         while block < all.end {
             let part = block.max(all.start)..all.end.min(block + BLOCK);
-            self.touch(stored, part.clone());
+            // The keys of the next chunk come after the values of this one.
+            let next = self.ahead(stored, part.start, &all, (self.stored_keys(), chunk.end));
+            let plain = stored.store.rows_from(part.start);
             for head in 0..self.heads.len() {
-                let values = stored.rows(s, part.clone(), self.heads.start + head, &mut self.memory.rows);
+                let values =
+                    stored.rows(s, plain, part.clone(), self.heads.start + head, &mut self.memory.rows);
                 let mut rows = self.readers(&part);
                 while let Some(first) = rows.clone().next() {
                     let read = |row: usize| {
@@ -364,6 +380,7 @@ impl Attend<'_> {
                         },
                         vectors: width / LANES,
                         count: t.len(),
+                        next: next.map(|next| next.wrapping_add(head * BLOCK * stored.width)),
                         to: Matrix { data: to, stride: len },
                     };
                     // SAFETY: The rows of `part` stand at `values`, the weights of the queries' part in their scores.
@@ -448,11 +465,20 @@ pub(crate) fn run_join<S: Simd>(total: &mut [f32], chunk: &[f32]) {
 }
 
 impl Stored<'_> {
-    /// Where the rows of a head at positions `part`, all of one page, stand, as whole vectors: in the store, or copied.
+    /// Where the row at a position begins, if there is one in `f32`.
+    #[inline(always)]
+    fn row(&self, position: usize) -> Option<*const f32> {
+        let rows = self.store.rows_from(position);
+        (!rows.is_empty()).then_some(rows.as_ptr())
+    }
+
+    /// Where the rows of a head at positions `part`, all of one page, stand, as whole vectors: in the store, which has `stored` from the first of them on, or
+    /// copied.
     #[inline(always)]
     fn rows<S: Simd>(
         &self,
         s: S,
+        stored: &[f32],
         part: Range<usize>,
         head: usize,
         copy: &mut Aligned<f32>,
@@ -463,7 +489,6 @@ impl Stored<'_> {
             let data = self.unpacked(s, part, head, copy);
             return Matrix { data, stride: padded(width) };
         }
-        let stored = store.rows_from(part.start);
         let stride = store.width();
         assert!(stored.len() >= part.len() * stride, "rows inside of the window are kept");
         assert!(width == 0 || head + (width - 1) * step < stride, "a head lies inside of its row");

@@ -1,12 +1,12 @@
 //! Products of vectors with a block of rows: the scores of attention, and its sums of values.
 //!
 //! Several queries meet the same rows, so tiles of queries share what is loaded. A tile only decides what stays in registers: every number is
-//! one chain of multiply-adds whatever its tile.
+//! one chain of multiply-adds whatever its tile. The first tile of a block asks for the block that comes next, line by line as it reads its own.
 
 #![expect(unsafe_code, reason = "rows are addressed through pointers")]
 #![expect(clippy::needless_range_loop, reason = "counted loops over constants keep the arrays in registers")]
 
-use crate::simd::{LANES, Simd};
+use crate::simd::{LANES, Simd, prefetch};
 
 /// Positions whose keys or values are used for all queries before the next ones are; a page has a multiple.
 pub(super) const BLOCK: usize = 8;
@@ -28,6 +28,8 @@ pub(super) struct Dots {
     pub vectors: usize,
     /// Rows, at most [`BLOCK`].
     pub count: usize,
+    /// As much memory as these rows take, which is needed next.
+    pub next: Option<*const f32>,
     pub to: Matrix<*mut f32>,
 }
 
@@ -39,6 +41,8 @@ pub(super) struct Sums {
     /// Vectors of a row and of a sum.
     pub vectors: usize,
     pub count: usize,
+    /// As much memory as these rows take, which is needed next.
+    pub next: Option<*const f32>,
     pub to: Matrix<*mut f32>,
 }
 
@@ -50,11 +54,19 @@ impl<T> Matrix<T> {
     }
 }
 
+/// Asks for a line of what is needed next.
+#[inline(always)]
+fn ask(next: Option<*const f32>, offset: usize) {
+    if let Some(next) = next {
+        prefetch(next.wrapping_add(offset).cast());
+    }
+}
+
 impl Dots {
     /// # Safety
     /// The pointers are to the rows of `queries` queries, to `count` rows and to so many results for each query.
     #[inline(always)]
-    pub unsafe fn run<S: Simd>(self, s: S, queries: usize) {
+    pub unsafe fn run<S: Simd>(mut self, s: S, queries: usize) {
         let mut query = 0;
         while query < queries {
             // SAFETY: The caller vouches for the rows.
@@ -66,6 +78,7 @@ impl Dots {
                     _ => self.tile::<S, 1>(s, query),
                 }
             };
+            self.next = None;
         }
     }
 
@@ -84,7 +97,9 @@ impl Dots {
                     q[i] = s.load(self.queries.data.add(self.queries.offset(query + i, c)));
                 }
                 for t in 0..BLOCK {
-                    let key = s.load(self.keys.data.add(self.keys.offset(t, c)));
+                    let at = self.keys.offset(t, c);
+                    ask(self.next, c * BLOCK + t * LANES);
+                    let key = s.load(self.keys.data.add(at));
                     for i in 0..Q {
                         acc[i][t] = s.fma(q[i], key, acc[i][t]);
                     }
@@ -126,7 +141,7 @@ impl Sums {
     /// # Safety
     /// The pointers are to the weights and the sums of `queries` queries and to `count` rows.
     #[inline(always)]
-    pub unsafe fn run<S: Simd>(self, s: S, queries: usize) {
+    pub unsafe fn run<S: Simd>(mut self, s: S, queries: usize) {
         let mut query = 0;
         while query < queries {
             // SAFETY: The caller vouches for the rows.
@@ -138,6 +153,7 @@ impl Sums {
                     _ => self.rows::<S, 1>(s, query),
                 }
             };
+            self.next = None;
         }
     }
 
@@ -184,7 +200,9 @@ impl Sums {
             for t in 0..self.count {
                 let mut value = [s.splat(0.0); N];
                 for v in 0..N {
-                    value[v] = s.load(self.values.data.add(self.values.offset(t, (vector + v) * LANES)));
+                    let at = self.values.offset(t, (vector + v) * LANES);
+                    ask(self.next, (vector * self.count + t * N + v) * LANES);
+                    value[v] = s.load(self.values.data.add(at));
                 }
                 for i in 0..Q {
                     let weight = s.splat(*self.weights.data.add(self.weights.offset(query + i, t)));
