@@ -17,6 +17,7 @@
 //! activations, `int = 256 · Σ w · high + Σ w · low`; elsewhere they are widened to 16 bits.
 
 #![expect(unsafe_code, reason = "the kernels read and write through pointers")]
+#![expect(clippy::needless_range_loop, reason = "counted loops over constants keep the arrays in registers")]
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -34,18 +35,20 @@ pub(super) const WORDS: usize = GROUP / 2;
 const QUADS: usize = GROUP / 4;
 /// Groups that are unpacked before they are multiplied: 16 rows of 768 values, 12 KiB of bytes or 24 KiB of pairs.
 pub(super) const PANEL: usize = 24;
+/// Tiles that are multiplied together by many rows, where there are registers for it: what is loaded of activations is used for both.
+pub(super) const TILES: usize = 2;
 /// Rows of activations that are multiplied by all weights of a call before the next are: they stay in the second cache.
 pub(super) const ROW_BLOCK: usize = 64;
 
 /// Memory of one worker for products with many rows.
 pub struct Scratch {
-    /// `[group][word][lane]`, weights as words of four bytes or of two times 16 bits.
+    /// `[tile][group][word][lane]`, weights as words of four bytes, or of one tile as words of two times 16 bits.
     pub(super) words: Aligned<i32>,
-    /// `[group][half][lane]`.
+    /// `[tile][group][half][lane]`.
     pub(super) scales: Aligned<f32>,
-    /// `[group][half][lane]`.
+    /// `[tile][group][half][lane]`.
     pub(super) mins: Aligned<f32>,
-    /// `[row][half][lane]`, the chains.
+    /// `[row][tile][half][lane]`, the chains.
     pub(super) acc: Aligned<f32>,
     pub(super) float: FloatScratch,
 }
@@ -54,9 +57,9 @@ impl Default for Scratch {
     fn default() -> Self {
         Self {
             words: Aligned::zeros(PANEL * WORDS * LANES),
-            scales: Aligned::zeros(PANEL * 2 * LANES),
-            mins: Aligned::zeros(PANEL * 2 * LANES),
-            acc: Aligned::zeros(ROW_BLOCK * 2 * LANES),
+            scales: Aligned::zeros(TILES * PANEL * 2 * LANES),
+            mins: Aligned::zeros(TILES * PANEL * 2 * LANES),
+            acc: Aligned::zeros(ROW_BLOCK * TILES * 2 * LANES),
             float: FloatScratch::default(),
         }
     }
@@ -263,39 +266,44 @@ pub(super) unsafe fn store_quad<S: Simd, Fmt: Format>(s: S, group: *mut i32, c: 
     }
 }
 
-/// The products of `count` words of weights with those of `R` rows of activations, which are `row_words` apart.
+/// The products of `count` words of `T` tiles of weights with those of `R` rows of activations, which are `row_words` apart.
 ///
 /// The high bytes come first, so that what they sum up to need not be kept beside what the low bytes do.
 ///
 /// # Safety
 /// The words can be read, and after those of the activations their low bytes.
 #[inline(always)]
-pub(super) unsafe fn multiply_words<S: Simd, const R: usize>(
+pub(super) unsafe fn multiply_words<S: Simd, const T: usize, const R: usize>(
     s: S,
-    weights: *const i32,
+    weights: [*const i32; T],
     count: usize,
     x: *const i32,
     row_words: usize,
-) -> [S::I; R] {
-    let mut int = [s.splat_i(0); R];
+) -> [[S::I; T]; R] {
+    let mut int = [[s.splat_i(0); T]; R];
     let passes = if S::BYTE_DOTS { 2 } else { 1 };
     for pass in 0..passes {
         if pass == 1 {
-            for int in &mut int {
+            for int in int.as_flattened_mut() {
                 *int = s.shl::<8>(*int);
             }
         }
         for i in 0..count {
             // SAFETY: The caller vouches for the words.
             unsafe {
-                let weights = s.load_i(weights.add(i * LANES));
-                for (r, int) in int.iter_mut().enumerate() {
+                let mut words = [s.splat_i(0); T];
+                for t in 0..T {
+                    words[t] = s.load_i(weights[t].add(i * LANES));
+                }
+                for r in 0..R {
                     let x = s.splat_i(*x.add(r * row_words + pass * QUADS + i));
-                    *int = if S::BYTE_DOTS {
-                        s.dot_quads(*int, weights, x)
-                    } else {
-                        s.dot_pairs(*int, weights, x)
-                    };
+                    for t in 0..T {
+                        int[r][t] = if S::BYTE_DOTS {
+                            s.dot_quads(int[r][t], words[t], x)
+                        } else {
+                            s.dot_pairs(int[r][t], words[t], x)
+                        };
+                    }
                 }
             }
         }
@@ -373,9 +381,9 @@ impl<S: Simd, Fmt: Format, const R: usize> Sink<S> for MultiplyRows<S, Fmt, R> {
         // SAFETY: The words of the group are there, and `x` has those of every group of the block, in each row.
         let int = unsafe {
             let x = self.x.add(group * WORDS + half * count);
-            multiply_words::<S, R>(s, words, count, x, self.row_words)
+            multiply_words::<S, 1, R>(s, [words], count, x, self.row_words)
         };
-        for (r, (int, acc)) in int.into_iter().zip(&mut self.acc).enumerate() {
+        for (r, ([int], acc)) in int.into_iter().zip(&mut self.acc).enumerate() {
             // SAFETY: There is a `GroupMeta` for every group of the block, in each row.
             let meta = unsafe { &*self.meta.add(r * self.row_meta + group) };
             acc[half] = extend::<S, Fmt>(s, int, meta, half, (scale, min), acc[half]);
@@ -389,7 +397,8 @@ pub(super) fn join_chains<S: Simd, Fmt: Format>(s: S, acc: [S::F; 2]) -> S::F {
     if Fmt::HALVES == 1 { acc[0] } else { s.add(acc[0], acc[1]) }
 }
 
-/// Rows of activations that are multiplied while weights are unpacked: more of them are worth that weights are unpacked once for all, and stored.
+/// Rows of activations that are multiplied while weights are unpacked, which goes on while others come from memory: more of them are worth that weights are
+/// unpacked once for all, and stored.
 #[inline(always)]
 const fn few_rows_at_most<S: Simd>() -> usize {
     if S::TILE_ROWS < 8 { 1 } else { 16 }

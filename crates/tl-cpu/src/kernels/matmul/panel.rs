@@ -12,8 +12,8 @@ use std::ops::Range;
 use super::activations::{GROUP, QuantizedRows};
 use super::formats::{Format, Sink};
 use super::integer::{
-    Integer, Out, PANEL, ROW_BLOCK, Scratch, Tile, WORDS, extend, join_chains, multiply_words, store_quad,
-    words_of_group,
+    Integer, Out, PANEL, ROW_BLOCK, Scratch, TILES, Tile, WORDS, extend, join_chains, multiply_words,
+    store_quad, words_of_group,
 };
 use crate::simd::{LANES, Simd};
 
@@ -55,51 +55,84 @@ impl<S: Simd, Fmt: Format> Sink<S> for Store<S, Fmt> {
 #[inline(always)]
 pub(super) unsafe fn many_rows<S: Simd, Fmt: Format>(s: S, job: Integer<'_, Fmt>) {
     let Integer { weights, columns, x, rows: wanted, out, scratch, .. } = job;
-    let groups = x.k() / GROUP;
     for first in wanted.clone().step_by(ROW_BLOCK) {
         let rows = first..wanted.end.min(first + ROW_BLOCK);
         let out = Out { data: out.data.wrapping_add((first - wanted.start) * out.stride), ..out };
         let mut at = columns.start;
         while at < columns.end {
             let tile = weights.tile(at, columns.end);
-            for panel in (0..groups).step_by(PANEL) {
-                let panel = panel..groups.min(panel + PANEL);
-                // SAFETY: The panel's groups are whole blocks, for `PANEL` is a multiple of the groups in a block.
-                unsafe {
-                    unpack_panel::<S, Fmt>(s, tile, panel.clone(), scratch);
-                    multiply_panel::<S, Fmt>(
-                        s,
-                        tile,
-                        panel.clone(),
-                        panel.end == groups,
-                        rows.clone(),
-                        x,
-                        out,
-                        scratch,
-                    );
+            let after = at + tile.count;
+            // SAFETY: The caller vouches for the columns and rows.
+            at = unsafe {
+                if S::TILE_ROWS >= 8 && after < columns.end {
+                    let second = weights.tile(after, columns.end);
+                    multiply_tiles::<S, Fmt, TILES>(s, [tile, second], x, rows.clone(), out, scratch);
+                    after + second.count
+                } else {
+                    multiply_tiles::<S, Fmt, 1>(s, [tile], x, rows.clone(), out, scratch);
+                    after
                 }
-            }
-            at += tile.count;
+            };
         }
     }
 }
 
-/// Unpacks groups `panel` of the tile's rows into the scratch.
+/// The columns of `T` tiles.
 ///
 /// # Safety
-/// The rows have these groups; they are whole blocks and at most [`PANEL`].
+/// See [`Integer`].
 #[inline(always)]
-unsafe fn unpack_panel<S: Simd, Fmt: Format>(s: S, tile: Tile, panel: Range<usize>, scratch: &mut Scratch) {
-    let mut sink = Store::<S, Fmt> {
-        s,
-        words: scratch.words.as_mut_ptr(),
-        scales: scratch.scales.as_mut_ptr(),
-        mins: scratch.mins.as_mut_ptr(),
-        format: PhantomData,
-    };
+unsafe fn multiply_tiles<S: Simd, Fmt: Format, const T: usize>(
+    s: S,
+    tiles: [Tile; T],
+    x: &QuantizedRows,
+    rows: Range<usize>,
+    out: Out,
+    scratch: &mut Scratch,
+) {
+    let groups = x.k() / GROUP;
+    for panel in (0..groups).step_by(PANEL) {
+        let panel = panel..groups.min(panel + PANEL);
+        let is_last = panel.end == groups;
+        // SAFETY: The panel's groups are whole blocks, for `PANEL` is a multiple of the groups in a block.
+        unsafe {
+            for t in 0..T {
+                unpack_panel::<S, Fmt>(s, tiles[t], panel.clone(), unpacked::<S>(scratch, t));
+            }
+            multiply_panel::<S, Fmt, T>(s, tiles, panel, is_last, x, rows.clone(), out, scratch);
+        }
+    }
+}
+
+/// An unpacked panel of a tile.
+#[derive(Clone, Copy)]
+struct Unpacked {
+    words: *mut i32,
+    scales: *mut f32,
+    mins: *mut f32,
+}
+
+/// Where the panel of a tile is unpacked to.
+#[inline(always)]
+fn unpacked<S: Simd>(scratch: &mut Scratch, tile: usize) -> Unpacked {
+    Unpacked {
+        words: scratch.words[tile * PANEL * words_of_group::<S>() * LANES..].as_mut_ptr(),
+        scales: scratch.scales[tile * PANEL * 2 * LANES..].as_mut_ptr(),
+        mins: scratch.mins[tile * PANEL * 2 * LANES..].as_mut_ptr(),
+    }
+}
+
+/// Unpacks groups `panel` of the tile's rows.
+///
+/// # Safety
+/// The rows have these groups; they are whole blocks and at most [`PANEL`], for which there is room.
+#[inline(always)]
+unsafe fn unpack_panel<S: Simd, Fmt: Format>(s: S, tile: Tile, panel: Range<usize>, to: Unpacked) {
+    let Unpacked { words, scales, mins } = to;
+    let mut sink = Store::<S, Fmt> { s, words, scales, mins, format: PhantomData };
     let per_block = Fmt::BLOCK / GROUP;
     for block in panel.start / per_block..panel.end / per_block {
-        // SAFETY: The caller vouches for the block; the scratch has room for `PANEL` groups.
+        // SAFETY: The caller vouches for the block and the room.
         unsafe {
             tile.unpack::<S, Fmt>(s, block, &mut sink);
             sink.words = sink.words.add(per_block * words_of_group::<S>() * LANES);
@@ -110,55 +143,44 @@ unsafe fn unpack_panel<S: Simd, Fmt: Format>(s: S, tile: Tile, panel: Range<usiz
 }
 
 /// Multiplies the unpacked panel by rows of activations, from the chains so far to the chains, or to the product at the end.
+///
+/// # Safety
+/// The panel of each tile is unpacked; see [`Integer`].
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "one loop nest, cut where it is read best")]
-unsafe fn multiply_panel<S: Simd, Fmt: Format>(
+unsafe fn multiply_panel<S: Simd, Fmt: Format, const T: usize>(
     s: S,
-    tile: Tile,
-    panel: Range<usize>,
-    last: bool,
-    rows: Range<usize>,
+    tiles: [Tile; T],
+    groups: Range<usize>,
+    is_last: bool,
     x: &QuantizedRows,
+    rows: Range<usize>,
     out: Out,
     scratch: &mut Scratch,
 ) {
+    let unpacked: [Unpacked; T] = std::array::from_fn(|t| unpacked::<S>(scratch, t));
     let mut row = rows.start;
     while row < rows.end {
-        let acc = &mut scratch.acc[(row - rows.start) * 2 * LANES..];
-        let panel_of = Panel {
-            words: scratch.words.as_ptr(),
-            scales: scratch.scales.as_ptr(),
-            mins: scratch.mins.as_ptr(),
-            groups: panel.len(),
-            first: panel.start == 0,
-            acc: acc.as_mut_ptr(),
-        };
+        let acc = &mut scratch.acc[(row - rows.start) * TILES * 2 * LANES..];
+        let panel = Panel { unpacked, groups: groups.clone(), acc: acc.as_mut_ptr() };
         let left = rows.end - row;
         // SAFETY: The panel is unpacked, `acc` has room for the rows, and the activations have these rows and groups.
         let done = unsafe {
-            if S::TILE_ROWS >= 8 && left >= 8 {
-                multiply_rows::<S, Fmt, 8>(s, &panel_of, x, row, panel.start);
-                8
-            } else if left >= 4 {
-                multiply_rows::<S, Fmt, 4>(s, &panel_of, x, row, panel.start);
-                4
-            } else if left >= 2 {
-                multiply_rows::<S, Fmt, 2>(s, &panel_of, x, row, panel.start);
-                2
-            } else {
-                multiply_rows::<S, Fmt, 1>(s, &panel_of, x, row, panel.start);
-                1
+            match left {
+                6.. if S::TILE_ROWS >= 8 => multiply_rows::<S, Fmt, T, 6>(s, &panel, x, row),
+                4.. => multiply_rows::<S, Fmt, T, 4>(s, &panel, x, row),
+                2.. => multiply_rows::<S, Fmt, T, 2>(s, &panel, x, row),
+                _ => multiply_rows::<S, Fmt, T, 1>(s, &panel, x, row),
             }
         };
-        if last {
+        if is_last {
             for i in 0..done {
-                // SAFETY: `acc` has the chains of these rows, and the product has the tile's columns of them.
-                unsafe {
-                    let chains = [
-                        s.load(panel_of.acc.add(2 * i * LANES)),
-                        s.load(panel_of.acc.add((2 * i + 1) * LANES)),
-                    ];
-                    tile.store(s, out, row + i - rows.start, join_chains::<S, Fmt>(s, chains));
+                for t in 0..T {
+                    // SAFETY: `acc` has the chains of these rows, and the product has the tiles' columns of them.
+                    unsafe {
+                        let chains = [s.load(panel.chain(i, t, 0)), s.load(panel.chain(i, t, 1))];
+                        tiles[t].store(s, out, row + i - rows.start, join_chains::<S, Fmt>(s, chains));
+                    }
                 }
             }
         }
@@ -166,58 +188,83 @@ unsafe fn multiply_panel<S: Simd, Fmt: Format>(
     }
 }
 
-/// An unpacked panel, and the chains of the rows that it is multiplied by.
-struct Panel {
-    words: *const i32,
-    scales: *const f32,
-    mins: *const f32,
-    groups: usize,
-    /// Whether the chains start here.
-    first: bool,
+/// Some groups of unpacked tiles, and the chains of the rows that they are multiplied by.
+struct Panel<const T: usize> {
+    unpacked: [Unpacked; T],
+    groups: Range<usize>,
+    /// `[row][tile][half][lane]`.
     acc: *mut f32,
 }
 
-/// Multiplies the panel by `R` rows of activations from row `row`, group `from` on.
+impl<const T: usize> Panel<T> {
+    #[inline(always)]
+    fn chain(&self, row: usize, tile: usize, half: usize) -> *mut f32 {
+        self.acc.wrapping_add(((row * TILES + tile) * 2 + half) * LANES)
+    }
+}
+
+/// Multiplies the panel by `R` rows of activations from row `row` on; gives `R`. Where two tiles are multiplied, halves of groups, which have chains of their
+/// own, come one after the other, so that there are registers for all chains.
 ///
 /// # Safety
-/// The pointers of the panel are to its groups and to `R` rows of two chains; the activations have these rows and groups.
+/// The pointers of the panel are to its groups and to the chains of `R` rows; the activations have these rows and groups.
 #[inline(always)]
-unsafe fn multiply_rows<S: Simd, Fmt: Format, const R: usize>(
+unsafe fn multiply_rows<S: Simd, Fmt: Format, const T: usize, const R: usize>(
     s: S,
-    panel: &Panel,
+    panel: &Panel<T>,
     x: &QuantizedRows,
     row: usize,
-    from: usize,
-) {
+) -> usize {
     let zero = s.splat(0.0);
-    let mut acc = [[zero; 2]; R];
+    let from = panel.groups.start;
+    let (row_words, row_meta) = (x.k() / 2, x.k() / GROUP);
+    let per_half = words_of_group::<S>() / Fmt::HALVES;
+    let halves = if T > 1 { 1 } else { Fmt::HALVES };
     // SAFETY: The caller vouches for all of these reads and writes.
     unsafe {
-        if !panel.first {
-            for r in 0..R {
-                acc[r] = [s.load(panel.acc.add(2 * r * LANES)), s.load(panel.acc.add((2 * r + 1) * LANES))];
-            }
-        }
         let (words, meta) = (x.words(row).add(from * WORDS), x.meta(row).add(from));
-        let (row_words, row_meta) = (x.k() / 2, x.k() / GROUP);
-        let per_half = words_of_group::<S>() / Fmt::HALVES;
-        for g in 0..panel.groups {
-            for h in 0..Fmt::HALVES {
-                let weights = panel.words.add((g * Fmt::HALVES + h) * per_half * LANES);
-                let words = words.add(g * WORDS + h * per_half);
-                let int = multiply_words::<S, R>(s, weights, per_half, words, row_words);
-                let at = (g * Fmt::HALVES + h) * LANES;
-                let scale = s.load(panel.scales.add(at));
-                let min = if Fmt::MINS { s.load(panel.mins.add(at)) } else { zero };
+        for first in (0..Fmt::HALVES).step_by(halves) {
+            let mut acc = [[[zero; 2]; T]; R];
+            if from > 0 {
                 for r in 0..R {
-                    let meta = &*meta.add(r * row_meta + g);
-                    acc[r][h] = extend::<S, Fmt>(s, int[r], meta, h, (scale, min), acc[r][h]);
+                    for t in 0..T {
+                        for i in 0..halves {
+                            acc[r][t][i] = s.load(panel.chain(r, t, first + i));
+                        }
+                    }
+                }
+            }
+            for g in 0..panel.groups.len() {
+                for i in 0..halves {
+                    let half = first + i;
+                    let at = g * Fmt::HALVES + half;
+                    let mut weights = [panel.unpacked[0].words.cast_const(); T];
+                    let mut scales = [(zero, zero); T];
+                    for t in 0..T {
+                        let unpacked = &panel.unpacked[t];
+                        weights[t] = unpacked.words.add(at * per_half * LANES);
+                        let min = if Fmt::MINS { s.load(unpacked.mins.add(at * LANES)) } else { zero };
+                        scales[t] = (s.load(unpacked.scales.add(at * LANES)), min);
+                    }
+                    let words = words.add(g * WORDS + half * per_half);
+                    let int = multiply_words::<S, T, R>(s, weights, per_half, words, row_words);
+                    for r in 0..R {
+                        let meta = &*meta.add(r * row_meta + g);
+                        for t in 0..T {
+                            let acc = &mut acc[r][t][i];
+                            *acc = extend::<S, Fmt>(s, int[r][t], meta, half, scales[t], *acc);
+                        }
+                    }
+                }
+            }
+            for r in 0..R {
+                for t in 0..T {
+                    for i in 0..halves {
+                        s.store(panel.chain(r, t, first + i), acc[r][t][i]);
+                    }
                 }
             }
         }
-        for r in 0..R {
-            s.store(panel.acc.add(2 * r * LANES), acc[r][0]);
-            s.store(panel.acc.add((2 * r + 1) * LANES), acc[r][1]);
-        }
     }
+    R
 }
