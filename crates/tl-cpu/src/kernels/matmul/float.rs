@@ -17,14 +17,14 @@ use super::integer::{Out, Rows};
 use crate::aligned::Aligned;
 use crate::simd::{AHEAD, LANES, Simd, SimdFn, prefetch};
 
-/// Rows of weights that are decoded before they are multiplied.
-const COLUMNS: usize = 4;
+/// Rows of weights that are decoded together, at most, before they are multiplied.
+const COLUMNS: usize = 8;
 /// Values of each of them: they stay in the first cache, and as many of `ROW_BLOCK` rows of activations in the second. Whole blocks of every type.
-const PANEL: usize = 1024;
+const PANEL: usize = 512;
 /// Rows of activations that are multiplied by all weights of a call before the next are.
 const ROW_BLOCK: usize = 64;
-/// How far ahead of what one row of activations meets weights are asked for, in each of their rows.
-const AHEAD_IN_ROW: usize = AHEAD / COLUMNS;
+/// Rows of weights that meet one row of activations together.
+const PAIR: usize = 2;
 
 /// Memory of one worker for these products.
 pub(super) struct FloatScratch {
@@ -158,9 +158,9 @@ unsafe fn one_row<S: Simd, E: Element>(s: S, job: &Float<'_>) {
         };
         // SAFETY: The caller vouches for these columns.
         unsafe {
-            if column + COLUMNS <= job.columns.end {
-                tile.run::<S, E, COLUMNS, 1, true>(s);
-                column += COLUMNS;
+            if column + PAIR <= job.columns.end {
+                tile.run::<S, E, PAIR, 1, true>(s);
+                column += PAIR;
             } else {
                 tile.run::<S, E, 1, 1, true>(s);
                 column += 1;
@@ -182,7 +182,7 @@ unsafe fn many_rows<S: Simd>(s: S, mut job: Float<'_>) {
             // SAFETY: The caller vouches for these columns and rows.
             column += unsafe {
                 match job.columns.end - column {
-                    4.. if S::TILE_ROWS >= 8 => columns::<S, 4>(s, &mut job, column, rows.clone()),
+                    8.. if S::TILE_ROWS >= 8 => columns::<S, 8>(s, &mut job, column, rows.clone()),
                     2.. => columns::<S, 2>(s, &mut job, column, rows.clone()),
                     _ => columns::<S, 1>(s, &mut job, column, rows.clone()),
                 }
@@ -236,7 +236,6 @@ unsafe fn columns<S: Simd, const W: usize>(
             // SAFETY: The weights and the activations have these values, the scratch has room for the chains, the product for the columns.
             row += unsafe {
                 match rows.end - row {
-                    6.. if S::TILE_ROWS >= 8 => tile.run::<S, F32, W, 6, false>(s),
                     3.. => tile.run::<S, F32, W, 3, false>(s),
                     2 => tile.run::<S, F32, W, 2, false>(s),
                     _ => tile.run::<S, F32, W, 1, false>(s),
@@ -326,7 +325,7 @@ impl FloatTile {
             }
             for i in (0..whole).step_by(LANES) {
                 if AHEAD {
-                    self.ask_ahead::<W>(i * E::BYTES);
+                    self.ask_ahead::<E, W>(i * E::BYTES);
                 }
                 let mut x = [s.splat(0.0); R];
                 for r in 0..R {
@@ -349,12 +348,25 @@ impl FloatTile {
                     }
                 }
             }
-            for w in 0..W {
-                for r in 0..R {
-                    if self.part.is_last {
-                        *self.out.add(r * self.out_stride + w) = s.sum(acc[w][r]);
-                    } else {
+            if !self.part.is_last {
+                for w in 0..W {
+                    for r in 0..R {
                         s.store(chain(w, r), acc[w][r]);
+                    }
+                }
+            } else if W == 8 {
+                for r in 0..R {
+                    let mut halves = [s.fold(acc[0][r]); 8];
+                    for w in 1..W {
+                        halves[w] = s.fold(acc[w][r]);
+                    }
+                    let out = self.out.add(r * self.out_stride);
+                    out.cast::<[f32; 8]>().write_unaligned(s.sum8(halves));
+                }
+            } else {
+                for w in 0..W {
+                    for r in 0..R {
+                        *self.out.add(r * self.out_stride + w) = s.sum(acc[w][r]);
                     }
                 }
             }
@@ -362,13 +374,12 @@ impl FloatTile {
         R
     }
 
-    /// Asks for what is read [`AHEAD_IN_ROW`] bytes after byte `at` of each of `W` rows: beyond their ends, for the rows after them.
+    /// Asks for what is read later than byte `at` of each of `W` rows, in the order of memory: the rows follow each other, and so do those after them.
     #[inline(always)]
-    fn ask_ahead<const W: usize>(&self, at: usize) {
-        let at = at + AHEAD_IN_ROW;
-        let at = if at < self.w_stride { at } else { at - self.w_stride + W * self.w_stride };
-        for w in 0..W {
-            prefetch(self.w.wrapping_add(w * self.w_stride + at));
+    fn ask_ahead<E: Element, const W: usize>(&self, at: usize) {
+        let ahead = self.w.wrapping_add(AHEAD.max(W * self.w_stride) + W * at);
+        for line in 0..(W * LANES * E::BYTES).div_ceil(64) {
+            prefetch(ahead.wrapping_add(64 * line));
         }
     }
 }
