@@ -207,16 +207,14 @@ unsafe fn columns<S: Simd, const W: usize>(
         let (w, w_stride) = if job.dtype == DType::F32 {
             (job.weights.data.wrapping_add(column * job.weights.stride + 4 * from), job.weights.stride)
         } else {
-            // The panel after this one, of these rows or of those after them.
-            let next = if from + k < job.k { from + k } else { 0 };
-            let next_row = if next == 0 { column + W } else { column };
+            let first = job.weights.data.wrapping_add(column * job.weights.stride);
+            // The rows after these follow them, and are asked for in the order of memory, whatever the order in which these are read.
+            let next = first.wrapping_add(W * job.weights.stride + bytes_of(job.dtype, W * from));
             for (w, into) in job.scratch.decoded.chunks_exact_mut(PANEL).take(W).enumerate() {
-                let row = |column: usize| job.weights.data.wrapping_add((column + w) * job.weights.stride);
-                let at = |row: *const u8, from: usize| row.wrapping_add(bytes_of(job.dtype, from));
+                let data = first.wrapping_add(w * job.weights.stride + bytes_of(job.dtype, from));
+                let next = next.wrapping_add(bytes_of(job.dtype, w * k));
                 // SAFETY: The caller vouches for the row.
-                unsafe {
-                    decode(s, job.dtype, at(row(column), from), at(row(next_row), next), &mut into[..k])
-                };
+                unsafe { decode(s, job.dtype, data, next, &mut into[..k]) };
             }
             (job.scratch.decoded.as_ptr().cast(), 4 * PANEL)
         };

@@ -15,7 +15,7 @@ use super::integer::{
     Integer, Out, PANEL, ROW_BLOCK, Scratch, TILES, Tile, WORDS, extend, join_chains, multiply_words,
     store_quad, words_of_group,
 };
-use crate::simd::{LANES, Simd};
+use crate::simd::{LANES, Simd, prefetch};
 
 /// Stores what comes, for [`multiply_rows`].
 struct Store<S: Simd, Fmt> {
@@ -235,6 +235,12 @@ unsafe fn multiply_rows<S: Simd, Fmt: Format, const T: usize, const R: usize>(
                 }
             }
             for g in 0..panel.groups.len() {
+                if S::TILE_ROWS >= 8 {
+                    // The same group of the rows after these comes from the second cache.
+                    for r in 0..R {
+                        prefetch(words.wrapping_add((R + r) * row_words + g * WORDS).cast());
+                    }
+                }
                 for i in 0..halves {
                     let half = first + i;
                     let at = g * Fmt::HALVES + half;
