@@ -114,3 +114,23 @@ fn long_windows_drop_pages_and_keep_the_bits() {
         }
     }
 }
+
+#[test]
+fn short_windows_begin_and_end_anywhere_in_a_block() {
+    let tokens: Vec<f32> = (0..90).map(|i| (i * 13 % 90) as f32).collect();
+    for window in [1.0, 7.0, 15.0, 17.0, 26.0] {
+        let graph = decoder(&Options { layers: 1, window: Some(window), ..wide(None) });
+        let planned = plan(&graph).unwrap();
+        let mut first: Option<Vec<f32>> = None;
+        for backend in backends() {
+            for steps in [vec![90], vec![1; 90]] {
+                let found = run(&backend, &planned, &tokens, &steps);
+                assert!(
+                    *first.get_or_insert(found.clone()) == found,
+                    "window {window}, {} steps",
+                    steps.len()
+                );
+            }
+        }
+    }
+}

@@ -221,7 +221,7 @@ impl<'a> Attend<'a> {
         if at < all.end {
             return stored.row(at);
         }
-        after.row(start + at - all.end.next_multiple_of(BLOCK))
+        after.row((start + at).saturating_sub(all.end.next_multiple_of(BLOCK)))
     }
 
     /// The rows that read any of these positions: they follow each other, for spans begin and end in the order of their rows.

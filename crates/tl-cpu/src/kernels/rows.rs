@@ -1,7 +1,7 @@
 //! Products of vectors with a block of rows: the scores of attention, and its sums of values.
 //!
 //! Several queries meet the same rows, so tiles of queries share what is loaded. A tile only decides what stays in registers: every number is
-//! one chain of multiply-adds whatever its tile. The first tile of a block asks for the block that comes next, line by line as it reads its own.
+//! one chain of multiply-adds whatever its tile. The first tile of a block asks for a block that comes later, line by line as it reads its own.
 
 #![expect(unsafe_code, reason = "rows are addressed through pointers")]
 #![expect(clippy::needless_range_loop, reason = "counted loops over constants keep the arrays in registers")]
@@ -28,7 +28,7 @@ pub(super) struct Dots {
     pub vectors: usize,
     /// Rows, at most [`BLOCK`].
     pub count: usize,
-    /// As much memory as these rows take, which is needed next.
+    /// As much memory as these rows take, which is needed later.
     pub next: Option<*const f32>,
     pub to: Matrix<*mut f32>,
 }
@@ -41,7 +41,7 @@ pub(super) struct Sums {
     /// Vectors of a row and of a sum.
     pub vectors: usize,
     pub count: usize,
-    /// As much memory as these rows take, which is needed next.
+    /// As much memory as these rows take, which is needed later.
     pub next: Option<*const f32>,
     pub to: Matrix<*mut f32>,
 }
@@ -54,7 +54,7 @@ impl<T> Matrix<T> {
     }
 }
 
-/// Asks for a line of what is needed next.
+/// Asks for a line of what is needed later.
 #[inline(always)]
 fn ask(next: Option<*const f32>, offset: usize) {
     if let Some(next) = next {
@@ -97,9 +97,8 @@ impl Dots {
                     q[i] = s.load(self.queries.data.add(self.queries.offset(query + i, c)));
                 }
                 for t in 0..BLOCK {
-                    let at = self.keys.offset(t, c);
                     ask(self.next, c * BLOCK + t * LANES);
-                    let key = s.load(self.keys.data.add(at));
+                    let key = s.load(self.keys.data.add(self.keys.offset(t, c)));
                     for i in 0..Q {
                         acc[i][t] = s.fma(q[i], key, acc[i][t]);
                     }
@@ -200,9 +199,8 @@ impl Sums {
             for t in 0..self.count {
                 let mut value = [s.splat(0.0); N];
                 for v in 0..N {
-                    let at = self.values.offset(t, (vector + v) * LANES);
                     ask(self.next, (vector * self.count + t * N + v) * LANES);
-                    value[v] = s.load(self.values.data.add(at));
+                    value[v] = s.load(self.values.data.add(self.values.offset(t, (vector + v) * LANES)));
                 }
                 for i in 0..Q {
                     let weight = s.splat(*self.weights.data.add(self.weights.offset(query + i, t)));
