@@ -204,24 +204,24 @@ impl<'a> Attend<'a> {
         }
     }
 
-    /// What is needed [`AHEAD`] positions after `position`, one of `all` those of the chunk: a later row of the same store or, behind the last of them, one of
+    /// What is needed [`AHEAD`] positions after a block, one of those that hold the positions `all` of the chunk: a later row of the same store or, behind the last of them, one of
     /// `after`. Nothing for several rows, which compute so much with each position that memory is no matter.
     #[inline(always)]
     fn ahead(
         &self,
         stored: Stored<'_>,
-        position: usize,
+        block: usize,
         all: &Range<usize>,
         (after, start): (Stored<'_>, usize),
     ) -> Option<*const f32> {
         if self.rows.len() > 1 {
             return None;
         }
-        let at = position + AHEAD;
+        let at = block + AHEAD;
         if at < all.end {
             return stored.row(at);
         }
-        after.row((start + at).saturating_sub(all.end.next_multiple_of(BLOCK)))
+        after.row(start + (at - all.end.next_multiple_of(BLOCK)))
     }
 
     /// The rows that read any of these positions: they follow each other, for spans begin and end in the order of their rows.
@@ -274,7 +274,7 @@ impl<'a> Attend<'a> {
         while block < all.end {
             let part = block.max(all.start)..all.end.min(block + BLOCK);
             // The values of the chunk come after its keys.
-            let next = self.ahead(stored, part.start, &all, (self.stored_values(), all.start));
+            let next = self.ahead(stored, block, &all, (self.stored_values(), all.start));
             let plain = stored.store.rows_from(part.start);
             for head in 0..self.heads.len() {
                 let keys =
@@ -356,7 +356,7 @@ impl<'a> Attend<'a> {
         while block < all.end {
             let part = block.max(all.start)..all.end.min(block + BLOCK);
             // The keys of the next chunk come after the values of this one.
-            let next = self.ahead(stored, part.start, &all, (self.stored_keys(), chunk.end));
+            let next = self.ahead(stored, block, &all, (self.stored_keys(), chunk.end));
             let plain = stored.store.rows_from(part.start);
             for head in 0..self.heads.len() {
                 let values =

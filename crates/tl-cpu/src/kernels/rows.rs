@@ -105,11 +105,8 @@ impl Dots {
                 }
             }
             for i in 0..Q {
-                let [a, b, c, d, e, f, g, h] = acc[i];
-                let halves =
-                    [s.fold(a), s.fold(b), s.fold(c), s.fold(d), s.fold(e), s.fold(f), s.fold(g), s.fold(h)];
                 let to = self.to.data.add(self.to.offset(query + i, 0));
-                to.cast::<[f32; BLOCK]>().write_unaligned(s.sum8(halves));
+                to.cast::<[f32; BLOCK]>().write_unaligned(s.sums(acc[i]));
             }
         }
         Q

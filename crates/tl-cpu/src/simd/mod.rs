@@ -240,6 +240,20 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn fold(self, a: Self::F) -> Self::H;
     /// The other steps, of eight vectors at once.
     fn sum8(self, a: [Self::H; 8]) -> [f32; 8];
+    /// The sums of eight vectors.
+    #[inline(always)]
+    fn sums(self, [a, b, c, d, e, f, g, h]: [Self::F; 8]) -> [f32; 8] {
+        self.sum8([
+            self.fold(a),
+            self.fold(b),
+            self.fold(c),
+            self.fold(d),
+            self.fold(e),
+            self.fold(f),
+            self.fold(g),
+            self.fold(h),
+        ])
+    }
     /// The largest of the lanes, none of which is NaN.
     fn largest(self, a: Self::F) -> f32;
     /// Whether any lane is set.

@@ -244,9 +244,9 @@ unsafe fn columns<S: Simd, const W: usize>(
     W
 }
 
-/// The bytes of so many values, which are whole blocks.
+/// The bytes of so many values.
 fn bytes_of(dtype: DType, values: usize) -> usize {
-    values / dtype.block() * dtype.bytes()
+    dtype.row_bytes(values).expect("panels and their ends are whole blocks")
 }
 
 /// Decodes weights to `f32`, and asks for those that are next.
@@ -300,12 +300,12 @@ struct Part {
 }
 
 impl FloatTile {
-    /// `W` rows of weights times `R` rows of activations, and asks for the rows of weights after them if `AHEAD`; gives `R`.
+    /// `W` rows of weights times `R` rows of activations, and asks for the rows of weights after them if `ASKS`; gives `R`.
     ///
     /// # Safety
     /// The pointers are to so many rows.
     #[inline(always)]
-    unsafe fn run<S: Simd, E: Element, const W: usize, const R: usize, const AHEAD: bool>(
+    unsafe fn run<S: Simd, E: Element, const W: usize, const R: usize, const ASKS: bool>(
         &self,
         s: S,
     ) -> usize {
@@ -322,7 +322,7 @@ impl FloatTile {
                 }
             }
             for i in (0..whole).step_by(LANES) {
-                if AHEAD {
+                if ASKS {
                     self.ask_ahead::<E, W>(i * E::BYTES);
                 }
                 let mut x = [s.splat(0.0); R];
@@ -354,12 +354,12 @@ impl FloatTile {
                 }
             } else if W == 8 {
                 for r in 0..R {
-                    let mut halves = [s.fold(acc[0][r]); 8];
+                    let mut row = [acc[0][r]; 8];
                     for w in 1..W {
-                        halves[w] = s.fold(acc[w][r]);
+                        row[w] = acc[w][r];
                     }
                     let out = self.out.add(r * self.out_stride);
-                    out.cast::<[f32; 8]>().write_unaligned(s.sum8(halves));
+                    out.cast::<[f32; 8]>().write_unaligned(s.sums(row));
                 }
             } else {
                 for w in 0..W {

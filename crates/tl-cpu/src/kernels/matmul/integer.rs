@@ -33,7 +33,7 @@ use crate::simd::{LANES, Simd, SimdFn, barrier};
 pub(super) const WORDS: usize = GROUP / 2;
 /// Words of high bytes of a group of activations; as many words of low bytes follow.
 const QUADS: usize = GROUP / 4;
-/// Groups that are unpacked before they are multiplied: 16 rows of 768 values, 12 KiB of bytes or 24 KiB of pairs.
+/// Groups that are unpacked before they are multiplied: 768 values of 32 rows as 24 KiB of bytes, or of 16 rows as 24 KiB of pairs.
 pub(super) const PANEL: usize = 24;
 /// Tiles that are multiplied together by many rows, where there are registers for it: what is loaded of activations is used for both.
 pub(super) const TILES: usize = 2;

@@ -91,15 +91,15 @@ unsafe fn multiply_tiles<S: Simd, Fmt: Format, const T: usize>(
     scratch: &mut Scratch,
 ) {
     let groups = x.k() / GROUP;
-    for panel in (0..groups).step_by(PANEL) {
-        let panel = panel..groups.min(panel + PANEL);
-        let is_last = panel.end == groups;
-        // SAFETY: The panel's groups are whole blocks, for `PANEL` is a multiple of the groups in a block.
+    let unpacked: [Unpacked; T] = std::array::from_fn(|t| unpacked::<S>(scratch, t));
+    for from in (0..groups).step_by(PANEL) {
+        let panel = Panel { unpacked, groups: from..groups.min(from + PANEL), acc: scratch.acc.as_mut_ptr() };
+        // SAFETY: The panel's groups are whole blocks, for `PANEL` is a multiple of the groups in a block; the scratch has room for them and for the chains.
         unsafe {
             for t in 0..T {
-                unpack_panel::<S, Fmt>(s, tiles[t], panel.clone(), unpacked::<S>(scratch, t));
+                unpack_panel::<S, Fmt>(s, tiles[t], panel.groups.clone(), unpacked[t]);
             }
-            multiply_panel::<S, Fmt, T>(s, tiles, panel, is_last, x, rows.clone(), out, scratch);
+            multiply_panel::<S, Fmt, T>(s, tiles, &panel, x, rows.clone(), out);
         }
     }
 }
@@ -147,30 +147,26 @@ unsafe fn unpack_panel<S: Simd, Fmt: Format>(s: S, tile: Tile, panel: Range<usiz
 /// # Safety
 /// The panel of each tile is unpacked; see [`Integer`].
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "one loop nest, cut where it is read best")]
 unsafe fn multiply_panel<S: Simd, Fmt: Format, const T: usize>(
     s: S,
     tiles: [Tile; T],
-    groups: Range<usize>,
-    is_last: bool,
+    panel: &Panel<T>,
     x: &QuantizedRows,
     rows: Range<usize>,
     out: Out,
-    scratch: &mut Scratch,
 ) {
-    let unpacked: [Unpacked; T] = std::array::from_fn(|t| unpacked::<S>(scratch, t));
+    let is_last = panel.groups.end == x.k() / GROUP;
     let mut row = rows.start;
     while row < rows.end {
-        let acc = &mut scratch.acc[(row - rows.start) * TILES * 2 * LANES..];
-        let panel = Panel { unpacked, groups: groups.clone(), acc: acc.as_mut_ptr() };
+        let panel = &panel.of_rows(row - rows.start);
         let left = rows.end - row;
         // SAFETY: The panel is unpacked, `acc` has room for the rows, and the activations have these rows and groups.
         let done = unsafe {
             match left {
-                6.. if S::TILE_ROWS >= 8 => multiply_rows::<S, Fmt, T, 6>(s, &panel, x, row),
-                4.. => multiply_rows::<S, Fmt, T, 4>(s, &panel, x, row),
-                2.. => multiply_rows::<S, Fmt, T, 2>(s, &panel, x, row),
-                _ => multiply_rows::<S, Fmt, T, 1>(s, &panel, x, row),
+                6.. if S::TILE_ROWS >= 8 => multiply_rows::<S, Fmt, T, 6>(s, panel, x, row),
+                4.. => multiply_rows::<S, Fmt, T, 4>(s, panel, x, row),
+                2.. => multiply_rows::<S, Fmt, T, 2>(s, panel, x, row),
+                _ => multiply_rows::<S, Fmt, T, 1>(s, panel, x, row),
             }
         };
         if is_last {
@@ -197,6 +193,12 @@ struct Panel<const T: usize> {
 }
 
 impl<const T: usize> Panel<T> {
+    /// The same for the rows from row `first` on.
+    #[inline(always)]
+    fn of_rows(&self, first: usize) -> Self {
+        Self { unpacked: self.unpacked, groups: self.groups.clone(), acc: self.chain(first, 0, 0) }
+    }
+
     #[inline(always)]
     fn chain(&self, row: usize, tile: usize, half: usize) -> *mut f32 {
         self.acc.wrapping_add(((row * TILES + tile) * 2 + half) * LANES)
