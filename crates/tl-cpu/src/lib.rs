@@ -4,7 +4,7 @@
 //! them, and [`dispatch`] chooses, once, the instruction set that the processor has.
 //!
 //! Invariants: results depend neither on the number of threads nor on the instruction set; nothing allocates while a step
-//! runs; no global state.
+//! runs; no global state, but what was found out about the processor.
 
 mod aligned;
 pub mod dispatch;

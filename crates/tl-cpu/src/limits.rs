@@ -55,24 +55,24 @@ fn rate(pool: &Pool, chains: impl Fn(usize) -> usize + Sync) -> f64 {
     (0..TIMES).map(|_| once()).fold(0.0, f64::max)
 }
 
-/// Bytes that all threads read in a second, from where kernels read large weights: huge pages, if there are any, asked for ahead.
+/// Bytes that all threads read in a second, from where kernels read large weights: huge pages, if there are any, asked for ahead or not.
 fn read(pool: &Pool) -> f64 {
     let mut data = Aligned::<i32>::zeros(COLD / size_of::<i32>());
     data.fill(1);
     let parts = 4 * pool.threads();
     let slices = data.chunks_exact(SLICE / size_of::<i32>()).cycle().take(3 * COLD / SLICE);
-    let once = |slice: &[i32]| {
+    let once = |slice: &[i32], ahead: usize| {
         let start = Instant::now();
         pool.run(parts, &|part, _| {
             let words = &slice[slice.len() / parts * part..][..slice.len() / parts];
             black_box(words.chunks_exact(LANES).fold([0; LANES], |sums, line| {
-                prefetch(line.as_ptr().cast::<u8>().wrapping_add(AHEAD));
+                prefetch(line.as_ptr().cast::<u8>().wrapping_add(ahead));
                 std::array::from_fn(|i| sums[i] | line[i])
             }));
         });
         start.elapsed().as_secs_f64()
     };
-    let best = slices.map(once).fold(f64::INFINITY, f64::min);
+    let best = slices.map(|slice| once(slice, 0).min(once(slice, AHEAD))).fold(f64::INFINITY, f64::min);
     SLICE as f64 / best
 }
 

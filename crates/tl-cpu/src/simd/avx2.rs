@@ -196,7 +196,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn lookup(self, table: &[i8; 16], index: I) -> I {
+    fn lookup(self, table: &[u8; 16], index: I) -> I {
         // SAFETY: The token proves that the processor has the instructions; the table has 16 bytes.
         unsafe {
             let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));

@@ -132,7 +132,7 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn lookup(self, table: &[i8; 16], index: I) -> I {
+    fn lookup(self, table: &[u8; 16], index: I) -> I {
         // SAFETY: The token proves that the processor has the instructions; the table has 16 bytes.
         unsafe {
             let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));

@@ -329,8 +329,8 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn lookup(self, table: &[i8; 16], index: I) -> I {
-        index.map(|x| i32::from_le_bytes(x.to_le_bytes().map(|i| table[usize::from(i & 15)] as u8)))
+    fn lookup(self, table: &[u8; 16], index: I) -> I {
+        index.map(|x| i32::from_le_bytes(x.to_le_bytes().map(|i| table[usize::from(i & 15)])))
     }
 
     #[inline(always)]

@@ -15,7 +15,7 @@ use tl_tensor::DType;
 
 use super::integer::{Out, Rows};
 use crate::aligned::Aligned;
-use crate::simd::{AHEAD, LANES, Simd, SimdFn, prefetch};
+use crate::simd::{AHEAD, LANES, Simd, SimdFn, prefetch_far};
 
 /// Rows of weights that are decoded together, at most, before they are multiplied.
 const COLUMNS: usize = 8;
@@ -273,7 +273,7 @@ unsafe fn decode<S: Simd>(s: S, dtype: DType, data: *const u8, next: *const u8, 
 #[inline(always)]
 unsafe fn widen<S: Simd, E: Element>(s: S, data: *const u8, next: *const u8, into: &mut [f32]) {
     for i in (0..into.len()).step_by(LANES) {
-        prefetch(next.wrapping_add(i * E::BYTES));
+        prefetch_far(next.wrapping_add(i * E::BYTES));
         // SAFETY: Both have 16 values from `i` on.
         unsafe { s.store(into.as_mut_ptr().add(i), E::load(s, data.add(i * E::BYTES))) }
     }
@@ -377,7 +377,7 @@ impl FloatTile {
     fn ask_ahead<E: Element, const W: usize>(&self, at: usize) {
         let ahead = self.w.wrapping_add(AHEAD.max(W * self.w_stride) + W * at);
         for line in 0..(W * LANES * E::BYTES).div_ceil(64) {
-            prefetch(ahead.wrapping_add(64 * line));
+            prefetch_far(ahead.wrapping_add(64 * line));
         }
     }
 }

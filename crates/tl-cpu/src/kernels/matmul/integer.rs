@@ -27,7 +27,7 @@ use super::float::FloatScratch;
 use super::formats::{Block, Format, SLOTS, Sink};
 use super::panel;
 use crate::aligned::Aligned;
-use crate::simd::{LANES, Simd, SimdFn, barrier};
+use crate::simd::{AHEAD, LANES, Simd, SimdFn, asks_for_streams, barrier};
 
 /// Words of a group of activations.
 pub(super) const WORDS: usize = GROUP / 2;
@@ -121,14 +121,20 @@ impl Rows {
 }
 
 impl Tile {
-    /// Unpacks a block of the rows, and asks for what stands [`AHEAD`](crate::simd::AHEAD) bytes after it.
+    /// Unpacks a block of the rows, and asks for what stands `ahead` bytes after it, if it is to be asked for.
     ///
     /// # Safety
     /// The rows have it.
     #[inline(always)]
-    pub(super) unsafe fn unpack<S: Simd, Fmt: Format>(&self, s: S, block: usize, sink: &mut impl Sink<S>) {
+    pub(super) unsafe fn unpack<S: Simd, Fmt: Format>(
+        &self,
+        s: S,
+        block: usize,
+        ahead: Option<usize>,
+        sink: &mut impl Sink<S>,
+    ) {
         // SAFETY: The caller vouches for the block.
-        let block = unsafe { Block::new(s, self.data.add(block * LANES * Fmt::BYTES)) };
+        let block = unsafe { Block::new(s, self.data.add(block * LANES * Fmt::BYTES), ahead) };
         Fmt::unpack(block, sink);
     }
 
@@ -159,8 +165,10 @@ impl<Fmt: Format> SimdFn for Integer<'_, Fmt> {
     fn call<S: Simd>(self, s: S) {
         // SAFETY: `Weights` and `matmul` checked that the rows have `k` values of the format and that the product has room.
         unsafe {
-            if self.rows.len() == 1 {
-                one_row::<S, Fmt>(s, &self);
+            if self.rows.len() == 1 && asks_for_streams() {
+                one_row::<S, Fmt>(s, &self, Some(AHEAD));
+            } else if self.rows.len() == 1 {
+                one_row::<S, Fmt>(s, &self, None);
             } else if self.rows.len() <= few_rows_at_most::<S>() {
                 few_rows::<S, Fmt>(s, &self);
             } else {
@@ -409,7 +417,7 @@ const fn few_rows_at_most<S: Simd>() -> usize {
 /// # Safety
 /// See [`Integer`].
 #[inline(always)]
-unsafe fn one_row<S: Simd, Fmt: Format>(s: S, job: &Integer<'_, Fmt>) {
+unsafe fn one_row<S: Simd, Fmt: Format>(s: S, job: &Integer<'_, Fmt>, ahead: Option<usize>) {
     let (x, row) = (job.x, job.rows.start);
     let mut at = job.columns.start;
     while at < job.columns.end {
@@ -425,7 +433,7 @@ unsafe fn one_row<S: Simd, Fmt: Format>(s: S, job: &Integer<'_, Fmt>) {
         for block in 0..x.k() / Fmt::BLOCK {
             // SAFETY: Every row of the tile has so many blocks, and the activations have their groups.
             unsafe {
-                tile.unpack::<S, Fmt>(s, block, &mut sink);
+                tile.unpack::<S, Fmt>(s, block, ahead, &mut sink);
                 sink.x = sink.x.add(Fmt::BLOCK / 2);
                 sink.meta = sink.meta.add(Fmt::BLOCK / GROUP);
             }
@@ -486,7 +494,7 @@ unsafe fn multiply_tile<S: Simd, Fmt: Format, const R: usize>(
     for block in 0..x.k() / Fmt::BLOCK {
         // SAFETY: Every row of the tile has so many blocks, and the activations have their groups.
         unsafe {
-            tile.unpack::<S, Fmt>(s, block, &mut sink);
+            tile.unpack::<S, Fmt>(s, block, Some(AHEAD), &mut sink);
             sink.x = sink.x.add(Fmt::BLOCK / 2);
             sink.meta = sink.meta.add(Fmt::BLOCK / GROUP);
         }

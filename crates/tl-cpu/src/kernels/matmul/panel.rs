@@ -15,7 +15,7 @@ use super::integer::{
     Integer, Out, PANEL, ROW_BLOCK, Scratch, TILES, Tile, WORDS, extend, join_chains, multiply_words,
     store_quad, words_of_group,
 };
-use crate::simd::{LANES, Simd, prefetch};
+use crate::simd::{AHEAD, LANES, Simd, prefetch};
 
 /// Stores what comes, for [`multiply_rows`].
 struct Store<S: Simd, Fmt> {
@@ -134,7 +134,7 @@ unsafe fn unpack_panel<S: Simd, Fmt: Format>(s: S, tile: Tile, panel: Range<usiz
     for block in panel.start / per_block..panel.end / per_block {
         // SAFETY: The caller vouches for the block and the room.
         unsafe {
-            tile.unpack::<S, Fmt>(s, block, &mut sink);
+            tile.unpack::<S, Fmt>(s, block, Some(AHEAD), &mut sink);
             sink.words = sink.words.add(per_block * words_of_group::<S>() * LANES);
             sink.scales = sink.scales.add(per_block * Fmt::HALVES * LANES);
             sink.mins = sink.mins.add(per_block * Fmt::HALVES * LANES);

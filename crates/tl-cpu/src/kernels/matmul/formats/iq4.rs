@@ -1,6 +1,6 @@
 //! IQ4_NL and IQ4_XS: nibbles that index a table of unevenly spaced values, laid out as in Q4_0.
 
-use super::{Block, Format, Sink, high_nibbles, low_nibbles};
+use super::{Block, Format, Sink, high_nibbles, low_nibbles, raised};
 use crate::simd::Simd;
 
 /// `scale: f16, nibbles: [u8; 16]`, value = scale · TABLE[nibble].
@@ -13,6 +13,9 @@ pub(crate) struct Iq4Nl;
 pub(crate) struct Iq4Xs;
 
 const TABLE: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+/// What makes all of them positive.
+const RAISE: i32 = 127;
+const RAISED: [u8; 16] = raised(TABLE, RAISE);
 
 /// Hands over the group of 32 values whose nibbles are the 16 bytes from `offset` on.
 #[inline(always)]
@@ -24,8 +27,8 @@ fn looked_up<S: Simd, Fmt: Format, K: Sink<S>>(
 ) {
     let s = block.s;
     for (c, word) in block.words(offset).into_iter().enumerate() {
-        sink.quad(group, 0, c, s.lookup(&TABLE, low_nibbles(s, word)));
-        sink.quad(group, 0, c + 4, s.lookup(&TABLE, high_nibbles(s, word)));
+        sink.quad(group, 0, c, s.lookup(&RAISED, low_nibbles(s, word)));
+        sink.quad(group, 0, c + 4, s.lookup(&RAISED, high_nibbles(s, word)));
     }
 }
 
@@ -33,7 +36,7 @@ impl Format for Iq4Nl {
     const BLOCK: usize = 32;
     const BYTES: usize = 18;
     const PIECES: &'static [(usize, usize)] = &[(2, 16), (0, 2)];
-    const SIGNED: bool = true;
+    const OFFSET: i32 = RAISE;
 
     #[inline(always)]
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
@@ -47,7 +50,7 @@ impl Format for Iq4Xs {
     const BLOCK: usize = 256;
     const BYTES: usize = 136;
     const PIECES: &'static [(usize, usize)] = &[(0, 136)];
-    const SIGNED: bool = true;
+    const OFFSET: i32 = RAISE;
 
     #[inline(always)]
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {

@@ -191,7 +191,7 @@ impl Format for Q5K {
         let (scales, mins) = six_bits(s, [a, b, c]);
         let fifth = s.splat_i(0x1010_1010);
         unrolled!(0 1 2 3, J => {
-            let shared = if J == 0 { block } else { block.again() };
+            let shared = block.turn(J, 4);
             unrolled!(0 1, PART => {
                 let (words, high) = (block.words(48 + 32 * J + 16 * PART), shared.words(16 + 16 * PART));
                 unrolled!(0 1 2 3, C => {
@@ -242,7 +242,7 @@ impl Format for Q6K {
         unrolled!(0 1, N => {
             // Four groups share the words of their upper bits; two at a time leave more registers to the sums.
             unrolled!(0 1, PAIR => {
-                let block = if PAIR == 0 { block } else { block.again() };
+                let block = block.turn(PAIR, 2);
                 unrolled!(0 1, HALF => {
                     let (first, second) = (block.words(64 * N + 16 * HALF), block.words(64 * N + 16 * HALF + 32));
                     let high = block.words(128 + 32 * N + 16 * HALF);

@@ -30,7 +30,7 @@ pub(super) mod q8;
 
 use std::marker::PhantomData;
 
-use crate::simd::{AHEAD, LANES, Simd, prefetch};
+use crate::simd::{LANES, Simd, barrier, prefetch};
 
 /// How a block of a format comes apart.
 pub(crate) trait Format: Copy + 'static {
@@ -84,8 +84,11 @@ pub(crate) struct Block<S, Fmt> {
     pub s: S,
     /// The pieces.
     data: *const u8,
-    /// Whether its words are read for the first time: then those [`AHEAD`] bytes after them are asked for.
-    is_new: bool,
+    /// How many bytes after its words something is asked for, if it is.
+    ahead: Option<usize>,
+    /// How many times its words are read, and which time this is: one request is enough for all of them.
+    turns: usize,
+    turn: usize,
     format: PhantomData<Fmt>,
 }
 
@@ -101,14 +104,15 @@ impl<S: Simd, Fmt: Format> Block<S, Fmt> {
     /// # Safety
     /// A block of sixteen rows can be read at `data`, as `packed` lays it out.
     #[inline(always)]
-    pub unsafe fn new(s: S, data: *const u8) -> Self {
-        Self { s, data, is_new: true, format: PhantomData }
+    pub unsafe fn new(s: S, data: *const u8, ahead: Option<usize>) -> Self {
+        Self { s, data, ahead, turns: 1, turn: 0, format: PhantomData }
     }
 
-    /// The block where its words were read before: nothing is asked for a second time.
+    /// The block where its words are read `turns` times, for the `turn`-th time. Each time asks for a part of what is to be asked for, since requests that
+    /// come all at once fill the places in which a processor keeps them.
     #[inline(always)]
-    pub fn again(self) -> Self {
-        Self { is_new: false, ..self }
+    pub fn turn(self, turn: usize, turns: usize) -> Self {
+        Self { turns, turn, ..self }
     }
 
     /// Where `bytes` bytes at `offset` of each row begin.
@@ -123,8 +127,11 @@ impl<S: Simd, Fmt: Format> Block<S, Fmt> {
     #[inline(always)]
     pub fn word(self, offset: usize) -> S::I {
         let place = self.place(offset, WORD);
-        if self.is_new {
-            prefetch(place.wrapping_add(AHEAD));
+        match self.ahead {
+            Some(ahead) if usize::from(Fmt::PLACES[offset]) / WORD % self.turns == self.turn => {
+                prefetch(place.wrapping_add(ahead));
+            }
+            _ => barrier(),
         }
         // SAFETY: The word is in the block, sixteen times.
         unsafe { self.s.load_i(place.cast()) }
@@ -173,6 +180,19 @@ pub(super) fn low_nibbles<S: Simd>(s: S, a: S::I) -> S::I {
 #[inline(always)]
 pub(super) fn high_nibbles<S: Simd>(s: S, a: S::I) -> S::I {
     s.and(s.shr16::<4>(a), s.splat_i(0x0F0F_0F0F))
+}
+
+/// A table whose values are larger by `raise`, as bytes that products take without a sign.
+const fn raised(table: [i8; 16], raise: i32) -> [u8; 16] {
+    let mut raised = [0; 16];
+    let mut i = 0;
+    while i < 16 {
+        let value = table[i] as i32 + raise;
+        assert!(0 <= value && value <= 255, "raised values are bytes");
+        raised[i] = value as u8;
+        i += 1;
+    }
+    raised
 }
 
 /// Byte `i` of each lane, as `f32`.

@@ -38,13 +38,12 @@ impl Format for Q4_0 {
 impl Format for Q4_1 {
     const BLOCK: usize = 32;
     const BYTES: usize = 20;
-    const PIECES: &'static [(usize, usize)] = &[(4, 16), (0, 4)];
+    const PIECES: &'static [(usize, usize)] = &[(4, 16), (0, 2), (2, 2)];
     const MINS: bool = true;
 
     #[inline(always)]
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
         nibbles(block, 4, sink);
-        let (s, both) = (block.s, block.word(0));
-        sink.finish(0, 0, 0, s.low_f16(both), s.high_f16(both));
+        sink.finish(0, 0, 0, block.half(0), block.half(2));
     }
 }
