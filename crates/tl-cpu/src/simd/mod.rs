@@ -37,23 +37,32 @@ pub(crate) const AHEAD: usize = 8192;
 /// The own requests of AMD's Zen 5 come too late: they follow what few instructions read, not what the many of an unrolled loop do. Where those of others
 /// are in time, as on Zen 4, requests of the program take their places.
 pub(crate) fn asks_for_streams() -> bool {
-    static ASKS: LazyLock<bool> = LazyLock::new(is_zen_5);
-    *ASKS
+    amd_family() >= ZEN_5
 }
 
-/// Whether the processor is AMD's of family 26 or a later one, by the numbers that AMD64 Architecture Programmer's Manual, volume 3, appendix E.3.2 gives.
-#[cfg(target_arch = "x86_64")]
-fn is_zen_5() -> bool {
-    use std::arch::x86_64::__cpuid;
-    // "AuthenticAMD", of which the first four letters are enough.
-    let is_amd = __cpuid(0).ebx == u32::from_le_bytes(*b"Auth");
-    let signature = __cpuid(1).eax;
-    is_amd && (signature >> 8 & 0xF) + (signature >> 20 & 0xFF) >= 26
+/// Whether products of whole vectors take as long as two of their halves, as on AMD's Zen 4.
+pub(crate) fn halves_vectors() -> bool {
+    (1..ZEN_5).contains(&amd_family())
 }
 
-#[cfg(not(target_arch = "x86_64"))]
-fn is_zen_5() -> bool {
-    false
+/// The family of AMD's processors from Zen 5 on.
+const ZEN_5: u32 = 26;
+
+/// The family of an AMD processor, by the numbers that AMD64 Architecture Programmer's Manual, volume 3, appendix E.3 gives; 0 of any other.
+fn amd_family() -> u32 {
+    static FAMILY: LazyLock<u32> = LazyLock::new(|| {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::__cpuid;
+            // "AuthenticAMD", of which the first four letters are enough.
+            if __cpuid(0).ebx == u32::from_le_bytes(*b"Auth") {
+                let signature = __cpuid(1).eax;
+                return (signature >> 8 & 0xF) + (signature >> 20 & 0xFF);
+            }
+        }
+        0
+    });
+    *FAMILY
 }
 
 /// Asks for the cache line at `p`, which need not be there, in the first cache: for what is read soon. It is a [`barrier`].

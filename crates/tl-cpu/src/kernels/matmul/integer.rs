@@ -27,7 +27,7 @@ use super::float::FloatScratch;
 use super::formats::{Block, Format, SLOTS, Sink};
 use super::panel;
 use crate::aligned::Aligned;
-use crate::simd::{AHEAD, LANES, Simd, SimdFn, asks_for_streams, barrier};
+use crate::simd::{AHEAD, LANES, Simd, SimdFn, asks_for_streams, barrier, halves_vectors};
 
 /// Words of a group of activations.
 pub(super) const WORDS: usize = GROUP / 2;
@@ -163,13 +163,14 @@ impl<Fmt: Format> SimdFn for Integer<'_, Fmt> {
 
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
+        let rows = self.rows.len();
         // SAFETY: `Weights` and `matmul` checked that the rows have `k` values of the format and that the product has room.
         unsafe {
-            if self.rows.len() == 1 && asks_for_streams() {
+            if rows == 1 && asks_for_streams() {
                 one_row::<S, Fmt>(s, &self, Some(AHEAD));
-            } else if self.rows.len() == 1 {
+            } else if rows == 1 {
                 one_row::<S, Fmt>(s, &self, None);
-            } else if self.rows.len() <= few_rows_at_most::<S>() {
+            } else if rows <= few_rows_at_most::<S>() || unpacks_beside_products::<S, Fmt>() {
                 few_rows::<S, Fmt>(s, &self);
             } else {
                 panel::many_rows::<S, Fmt>(s, self);
@@ -412,6 +413,13 @@ const fn few_rows_at_most<S: Simd>() -> usize {
     if S::TILE_ROWS < 8 { 1 } else { 16 }
 }
 
+/// Whether weights are unpacked beside products for nothing, whatever the number of rows: where products of whole vectors take twice as long as other work.
+/// Not where halves of groups are multiplied, for which so much is unpacked that it is worth doing once.
+#[inline(always)]
+fn unpacks_beside_products<S: Simd, Fmt: Format>() -> bool {
+    S::TILE_ROWS >= 8 && Fmt::HALVES == 1 && halves_vectors()
+}
+
 /// The columns of one row of activations, which is multiplied by weights as they are unpacked.
 ///
 /// # Safety
@@ -444,28 +452,31 @@ unsafe fn one_row<S: Simd, Fmt: Format>(s: S, job: &Integer<'_, Fmt>, ahead: Opt
     }
 }
 
-/// The columns of a few rows of activations, which are multiplied by weights as they are unpacked.
+/// The columns of a few rows of activations, or of more in blocks, which are multiplied by weights as they are unpacked.
 ///
 /// # Safety
 /// See [`Integer`].
 #[inline(always)]
 unsafe fn few_rows<S: Simd, Fmt: Format>(s: S, job: &Integer<'_, Fmt>) {
-    let mut at = job.columns.start;
-    while at < job.columns.end {
-        let tile = job.weights.tile(at, job.columns.end);
-        let mut done = 0;
-        while done < job.rows.len() {
-            // SAFETY: The caller vouches for the columns of these rows.
-            done += unsafe {
-                match job.rows.len() - done {
-                    8.. => multiply_tile::<S, Fmt, 8>(s, job, tile, done),
-                    4.. => multiply_tile::<S, Fmt, 4>(s, job, tile, done),
-                    2.. => multiply_tile::<S, Fmt, 2>(s, job, tile, done),
-                    _ => multiply_tile::<S, Fmt, 1>(s, job, tile, done),
-                }
-            };
+    for first in (0..job.rows.len()).step_by(ROW_BLOCK) {
+        let end = job.rows.len().min(first + ROW_BLOCK);
+        let mut at = job.columns.start;
+        while at < job.columns.end {
+            let tile = job.weights.tile(at, job.columns.end);
+            let mut done = first;
+            while done < end {
+                // SAFETY: The caller vouches for the columns of these rows.
+                done += unsafe {
+                    match end - done {
+                        8.. => multiply_tile::<S, Fmt, 8>(s, job, tile, done),
+                        4.. => multiply_tile::<S, Fmt, 4>(s, job, tile, done),
+                        2.. => multiply_tile::<S, Fmt, 2>(s, job, tile, done),
+                        _ => multiply_tile::<S, Fmt, 1>(s, job, tile, done),
+                    }
+                };
+            }
+            at += tile.count;
         }
-        at += tile.count;
     }
 }
 
