@@ -60,7 +60,7 @@ fn read(pool: &Pool) -> f64 {
     let mut data = Aligned::<i32>::zeros(COLD / size_of::<i32>());
     data.fill(1);
     let parts = 4 * pool.threads();
-    let slices = data.chunks_exact(SLICE / size_of::<i32>()).cycle().take(3 * COLD / SLICE);
+    let slices = data.chunks_exact(SLICE / size_of::<i32>()).cycle().take(4 * COLD / SLICE);
     let once = |slice: &[i32], ahead: usize| {
         let start = Instant::now();
         pool.run(parts, &|part, _| {
@@ -72,7 +72,10 @@ fn read(pool: &Pool) -> f64 {
         });
         start.elapsed().as_secs_f64()
     };
-    let best = slices.map(|slice| once(slice, 0).min(once(slice, AHEAD))).fold(f64::INFINITY, f64::min);
+    let best = slices
+        .zip([0, AHEAD].into_iter().cycle())
+        .map(|(slice, ahead)| once(slice, ahead))
+        .fold(f64::INFINITY, f64::min);
     SLICE as f64 / best
 }
 
