@@ -27,7 +27,7 @@ use super::float::FloatScratch;
 use super::formats::{Block, Format, SLOTS, Sink};
 use super::panel;
 use crate::aligned::Aligned;
-use crate::simd::{AHEAD, LANES, Simd, SimdFn, asks_for_streams, barrier, halves_vectors};
+use crate::simd::{LANES, Simd, SimdFn, asks_for_streams, barrier, halves_vectors};
 
 /// Words of a group of activations.
 pub(super) const WORDS: usize = GROUP / 2;
@@ -38,7 +38,7 @@ pub(super) const PANEL: usize = 24;
 /// Tiles that are multiplied together by many rows, where there are registers for it: what is loaded of activations is used for both.
 pub(super) const TILES: usize = 2;
 /// Rows of activations that are multiplied by all weights of a call before the next are: they stay in the second cache.
-pub(super) const ROW_BLOCK: usize = 64;
+const ROW_BLOCK: usize = 64;
 
 /// Memory of one worker for products with many rows.
 pub struct Scratch {
@@ -121,7 +121,7 @@ impl Rows {
 }
 
 impl Tile {
-    /// Unpacks a block of the rows, and asks for what stands `ahead` bytes after it, if it is to be asked for.
+    /// Unpacks a block of the rows, and asks for what stands [`AHEAD`](crate::simd::AHEAD) bytes after it if `asks`.
     ///
     /// # Safety
     /// The rows have it.
@@ -130,11 +130,11 @@ impl Tile {
         &self,
         s: S,
         block: usize,
-        ahead: Option<usize>,
+        asks: bool,
         sink: &mut impl Sink<S>,
     ) {
         // SAFETY: The caller vouches for the block.
-        let block = unsafe { Block::new(s, self.data.add(block * LANES * Fmt::BYTES), ahead) };
+        let block = unsafe { Block::new(s, self.data.add(block * LANES * Fmt::BYTES), asks) };
         Fmt::unpack(block, sink);
     }
 
@@ -162,16 +162,33 @@ impl<Fmt: Format> SimdFn for Integer<'_, Fmt> {
     type Output = ();
 
     #[inline(always)]
-    fn call<S: Simd>(self, s: S) {
+    fn call<S: Simd>(mut self, s: S) {
+        let (rows, out) = (self.rows.clone(), self.out.data);
+        for first in rows.clone().step_by(ROW_BLOCK) {
+            self.rows = first..rows.end.min(first + ROW_BLOCK);
+            self.out.data = out.wrapping_add((first - rows.start) * self.out.stride);
+            // SAFETY: `Weights` and `matmul` checked that the rows have `k` values of the format and that the product has room.
+            unsafe { self.multiply(s) };
+        }
+    }
+}
+
+impl<Fmt: Format> Integer<'_, Fmt> {
+    /// Multiplies at most [`ROW_BLOCK`] rows, in the way that is fastest for so many.
+    ///
+    /// # Safety
+    /// The weights have rows of the format with as many values as the activations, and the product has room.
+    #[inline(always)]
+    unsafe fn multiply<S: Simd>(&mut self, s: S) {
         let rows = self.rows.len();
-        // SAFETY: `Weights` and `matmul` checked that the rows have `k` values of the format and that the product has room.
+        // SAFETY: The caller vouches for all of them.
         unsafe {
             if rows == 1 && asks_for_streams() {
-                one_row::<S, Fmt>(s, &self, Some(AHEAD));
+                one_row::<S, Fmt>(s, self, true);
             } else if rows == 1 {
-                one_row::<S, Fmt>(s, &self, None);
+                one_row::<S, Fmt>(s, self, false);
             } else if rows <= few_rows_at_most::<S>() || unpacks_beside_products::<S, Fmt>() {
-                few_rows::<S, Fmt>(s, &self);
+                few_rows::<S, Fmt>(s, self);
             } else {
                 panel::many_rows::<S, Fmt>(s, self);
             }
@@ -425,7 +442,7 @@ fn unpacks_beside_products<S: Simd, Fmt: Format>() -> bool {
 /// # Safety
 /// See [`Integer`].
 #[inline(always)]
-unsafe fn one_row<S: Simd, Fmt: Format>(s: S, job: &Integer<'_, Fmt>, ahead: Option<usize>) {
+unsafe fn one_row<S: Simd, Fmt: Format>(s: S, job: &Integer<'_, Fmt>, asks: bool) {
     let (x, row) = (job.x, job.rows.start);
     let mut at = job.columns.start;
     while at < job.columns.end {
@@ -441,7 +458,7 @@ unsafe fn one_row<S: Simd, Fmt: Format>(s: S, job: &Integer<'_, Fmt>, ahead: Opt
         for block in 0..x.k() / Fmt::BLOCK {
             // SAFETY: Every row of the tile has so many blocks, and the activations have their groups.
             unsafe {
-                tile.unpack::<S, Fmt>(s, block, ahead, &mut sink);
+                tile.unpack::<S, Fmt>(s, block, asks, &mut sink);
                 sink.x = sink.x.add(Fmt::BLOCK / 2);
                 sink.meta = sink.meta.add(Fmt::BLOCK / GROUP);
             }
@@ -452,31 +469,28 @@ unsafe fn one_row<S: Simd, Fmt: Format>(s: S, job: &Integer<'_, Fmt>, ahead: Opt
     }
 }
 
-/// The columns of a few rows of activations, or of more in blocks, which are multiplied by weights as they are unpacked.
+/// The columns of a few rows of activations, which are multiplied by weights as they are unpacked.
 ///
 /// # Safety
 /// See [`Integer`].
 #[inline(always)]
 unsafe fn few_rows<S: Simd, Fmt: Format>(s: S, job: &Integer<'_, Fmt>) {
-    for first in (0..job.rows.len()).step_by(ROW_BLOCK) {
-        let end = job.rows.len().min(first + ROW_BLOCK);
-        let mut at = job.columns.start;
-        while at < job.columns.end {
-            let tile = job.weights.tile(at, job.columns.end);
-            let mut done = first;
-            while done < end {
-                // SAFETY: The caller vouches for the columns of these rows.
-                done += unsafe {
-                    match end - done {
-                        8.. => multiply_tile::<S, Fmt, 8>(s, job, tile, done),
-                        4.. => multiply_tile::<S, Fmt, 4>(s, job, tile, done),
-                        2.. => multiply_tile::<S, Fmt, 2>(s, job, tile, done),
-                        _ => multiply_tile::<S, Fmt, 1>(s, job, tile, done),
-                    }
-                };
-            }
-            at += tile.count;
+    let mut at = job.columns.start;
+    while at < job.columns.end {
+        let tile = job.weights.tile(at, job.columns.end);
+        let mut done = 0;
+        while done < job.rows.len() {
+            // SAFETY: The caller vouches for the columns of these rows.
+            done += unsafe {
+                match job.rows.len() - done {
+                    8.. => multiply_tile::<S, Fmt, 8>(s, job, tile, done),
+                    4.. => multiply_tile::<S, Fmt, 4>(s, job, tile, done),
+                    2.. => multiply_tile::<S, Fmt, 2>(s, job, tile, done),
+                    _ => multiply_tile::<S, Fmt, 1>(s, job, tile, done),
+                }
+            };
         }
+        at += tile.count;
     }
 }
 
@@ -505,7 +519,7 @@ unsafe fn multiply_tile<S: Simd, Fmt: Format, const R: usize>(
     for block in 0..x.k() / Fmt::BLOCK {
         // SAFETY: Every row of the tile has so many blocks, and the activations have their groups.
         unsafe {
-            tile.unpack::<S, Fmt>(s, block, Some(AHEAD), &mut sink);
+            tile.unpack::<S, Fmt>(s, block, true, &mut sink);
             sink.x = sink.x.add(Fmt::BLOCK / 2);
             sink.meta = sink.meta.add(Fmt::BLOCK / GROUP);
         }

@@ -12,10 +12,10 @@ use std::ops::Range;
 use super::activations::{GROUP, QuantizedRows};
 use super::formats::{Format, Sink};
 use super::integer::{
-    Integer, Out, PANEL, ROW_BLOCK, Scratch, TILES, Tile, WORDS, extend, join_chains, multiply_words,
-    store_quad, words_of_group,
+    Integer, Out, PANEL, Scratch, TILES, Tile, WORDS, extend, join_chains, multiply_words, store_quad,
+    words_of_group,
 };
-use crate::simd::{AHEAD, LANES, Simd, prefetch};
+use crate::simd::{LANES, Simd, prefetch};
 
 /// Stores what comes, for [`multiply_rows`].
 struct Store<S: Simd, Fmt> {
@@ -53,27 +53,23 @@ impl<S: Simd, Fmt: Format> Sink<S> for Store<S, Fmt> {
 /// # Safety
 /// See [`Integer`].
 #[inline(always)]
-pub(super) unsafe fn many_rows<S: Simd, Fmt: Format>(s: S, job: Integer<'_, Fmt>) {
-    let Integer { weights, columns, x, rows: wanted, out, scratch, .. } = job;
-    for first in wanted.clone().step_by(ROW_BLOCK) {
-        let rows = first..wanted.end.min(first + ROW_BLOCK);
-        let out = Out { data: out.data.wrapping_add((first - wanted.start) * out.stride), ..out };
-        let mut at = columns.start;
-        while at < columns.end {
-            let tile = weights.tile(at, columns.end);
-            let after = at + tile.count;
-            // SAFETY: The caller vouches for the columns and rows.
-            at = unsafe {
-                if S::TILE_ROWS >= 8 && after < columns.end {
-                    let second = weights.tile(after, columns.end);
-                    multiply_tiles::<S, Fmt, TILES>(s, [tile, second], x, rows.clone(), out, scratch);
-                    after + second.count
-                } else {
-                    multiply_tiles::<S, Fmt, 1>(s, [tile], x, rows.clone(), out, scratch);
-                    after
-                }
-            };
-        }
+pub(super) unsafe fn many_rows<S: Simd, Fmt: Format>(s: S, job: &mut Integer<'_, Fmt>) {
+    let (x, out) = (job.x, job.out);
+    let mut at = job.columns.start;
+    while at < job.columns.end {
+        let tile = job.weights.tile(at, job.columns.end);
+        let after = at + tile.count;
+        // SAFETY: The caller vouches for the columns and rows.
+        at = unsafe {
+            if S::TILE_ROWS >= 8 && after < job.columns.end {
+                let second = job.weights.tile(after, job.columns.end);
+                multiply_tiles::<S, Fmt, TILES>(s, [tile, second], x, job.rows.clone(), out, job.scratch);
+                after + second.count
+            } else {
+                multiply_tiles::<S, Fmt, 1>(s, [tile], x, job.rows.clone(), out, job.scratch);
+                after
+            }
+        };
     }
 }
 
@@ -134,7 +130,7 @@ unsafe fn unpack_panel<S: Simd, Fmt: Format>(s: S, tile: Tile, panel: Range<usiz
     for block in panel.start / per_block..panel.end / per_block {
         // SAFETY: The caller vouches for the block and the room.
         unsafe {
-            tile.unpack::<S, Fmt>(s, block, Some(AHEAD), &mut sink);
+            tile.unpack::<S, Fmt>(s, block, true, &mut sink);
             sink.words = sink.words.add(per_block * words_of_group::<S>() * LANES);
             sink.scales = sink.scales.add(per_block * Fmt::HALVES * LANES);
             sink.mins = sink.mins.add(per_block * Fmt::HALVES * LANES);

@@ -30,7 +30,7 @@ pub(super) mod q8;
 
 use std::marker::PhantomData;
 
-use crate::simd::{LANES, Simd, barrier, prefetch};
+use crate::simd::{AHEAD, LANES, Simd, barrier, prefetch};
 
 /// How a block of a format comes apart.
 pub(crate) trait Format: Copy + 'static {
@@ -84,8 +84,8 @@ pub(crate) struct Block<S, Fmt> {
     pub s: S,
     /// The pieces.
     data: *const u8,
-    /// How many bytes after its words something is asked for, if it is.
-    ahead: Option<usize>,
+    /// Whether what stands [`AHEAD`] bytes after its words is asked for.
+    asks: bool,
     /// How many times its words are read, and which time this is: one request is enough for all of them.
     turns: usize,
     turn: usize,
@@ -104,8 +104,8 @@ impl<S: Simd, Fmt: Format> Block<S, Fmt> {
     /// # Safety
     /// A block of sixteen rows can be read at `data`, as `packed` lays it out.
     #[inline(always)]
-    pub unsafe fn new(s: S, data: *const u8, ahead: Option<usize>) -> Self {
-        Self { s, data, ahead, turns: 1, turn: 0, format: PhantomData }
+    pub unsafe fn new(s: S, data: *const u8, asks: bool) -> Self {
+        Self { s, data, asks, turns: 1, turn: 0, format: PhantomData }
     }
 
     /// The block where its words are read `turns` times, for the `turn`-th time. Each time asks for a part of what is to be asked for, since requests that
@@ -127,11 +127,10 @@ impl<S: Simd, Fmt: Format> Block<S, Fmt> {
     #[inline(always)]
     pub fn word(self, offset: usize) -> S::I {
         let place = self.place(offset, WORD);
-        match self.ahead {
-            Some(ahead) if usize::from(Fmt::PLACES[offset]) / WORD % self.turns == self.turn => {
-                prefetch(place.wrapping_add(ahead));
-            }
-            _ => barrier(),
+        if self.asks && usize::from(Fmt::PLACES[offset]) / WORD % self.turns == self.turn {
+            prefetch(place.wrapping_add(AHEAD));
+        } else {
+            barrier();
         }
         // SAFETY: The word is in the block, sixteen times.
         unsafe { self.s.load_i(place.cast()) }
