@@ -122,7 +122,8 @@ fn integers<S: Simd, const N: usize>(s: S, rounds: usize) -> usize {
     let mut chains = [s.splat_i(0); N];
     for _ in 0..rounds {
         for chain in &mut chains {
-            *chain = s.dot_pairs(*chain, x, y);
+            // The product is of the chain: another would be the same each time, and be computed once.
+            *chain = s.dot_pairs(x, *chain, y);
         }
     }
     for chain in chains {

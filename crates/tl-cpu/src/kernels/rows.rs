@@ -73,40 +73,51 @@ impl Dots {
             query += unsafe {
                 match queries - query {
                     _ if self.count < BLOCK => self.one(s, query),
-                    3.. if S::TILE_ROWS >= 8 => self.tile::<S, 3>(s, query),
-                    2.. if S::TILE_ROWS >= 8 => self.tile::<S, 2>(s, query),
-                    _ => self.tile::<S, 1>(s, query),
+                    3.. if S::TILE_ROWS >= 8 => self.tile::<S, 3, BLOCK>(s, query),
+                    2.. if S::TILE_ROWS >= 8 => self.tile::<S, 2, BLOCK>(s, query),
+                    _ if S::TILE_ROWS >= 8 => self.tile::<S, 1, BLOCK>(s, query),
+                    3.. => self.tile::<S, 3, 2>(s, query),
+                    2.. => self.tile::<S, 2, 2>(s, query),
+                    _ => self.tile::<S, 1, 4>(s, query),
                 }
             };
             self.next = None;
         }
     }
 
-    /// A whole block for `Q` queries; gives `Q`.
+    /// A whole block for `Q` queries, `T` positions at a time; gives `Q`.
     ///
     /// # Safety
     /// As for [`Dots::run`].
     #[inline(always)]
-    unsafe fn tile<S: Simd, const Q: usize>(&self, s: S, query: usize) -> usize {
-        let mut acc = [[s.splat(0.0); BLOCK]; Q];
+    unsafe fn tile<S: Simd, const Q: usize, const T: usize>(&self, s: S, query: usize) -> usize {
+        let mut folded = [[s.fold(s.splat(0.0)); BLOCK]; Q];
         // SAFETY: The caller vouches for the rows.
         unsafe {
-            for c in (0..self.vectors * LANES).step_by(LANES) {
-                let mut q = [s.splat(0.0); Q];
-                for i in 0..Q {
-                    q[i] = s.load(self.queries.data.add(self.queries.offset(query + i, c)));
-                }
-                for t in 0..BLOCK {
-                    ask(self.next, c * BLOCK + t * LANES);
-                    let key = s.load(self.keys.data.add(self.keys.offset(t, c)));
+            for first in (0..BLOCK).step_by(T) {
+                let mut acc = [[s.splat(0.0); T]; Q];
+                for c in (0..self.vectors * LANES).step_by(LANES) {
+                    let mut q = [s.splat(0.0); Q];
                     for i in 0..Q {
-                        acc[i][t] = s.fma(q[i], key, acc[i][t]);
+                        q[i] = s.load(self.queries.data.add(self.queries.offset(query + i, c)));
+                    }
+                    for t in 0..T {
+                        ask(self.next, c * BLOCK + (first + t) * LANES);
+                        let key = s.load(self.keys.data.add(self.keys.offset(first + t, c)));
+                        for i in 0..Q {
+                            acc[i][t] = s.fma(q[i], key, acc[i][t]);
+                        }
+                    }
+                }
+                for i in 0..Q {
+                    for t in 0..T {
+                        folded[i][first + t] = s.fold(acc[i][t]);
                     }
                 }
             }
             for i in 0..Q {
                 let to = self.to.data.add(self.to.offset(query + i, 0));
-                to.cast::<[f32; BLOCK]>().write_unaligned(s.sums(acc[i]));
+                to.cast::<[f32; BLOCK]>().write_unaligned(s.sum8(folded[i]));
             }
         }
         Q
@@ -143,28 +154,31 @@ impl Sums {
             // SAFETY: The caller vouches for the rows.
             query += unsafe {
                 match queries - query {
-                    6.. if S::TILE_ROWS >= 8 => self.rows::<S, 6>(s, query),
-                    3.. if S::TILE_ROWS >= 8 => self.rows::<S, 3>(s, query),
-                    2.. if S::TILE_ROWS >= 8 => self.rows::<S, 2>(s, query),
-                    _ => self.rows::<S, 1>(s, query),
+                    6.. if S::TILE_ROWS >= 8 => self.rows::<S, 6, 4>(s, query),
+                    3.. if S::TILE_ROWS >= 8 => self.rows::<S, 3, 4>(s, query),
+                    2.. if S::TILE_ROWS >= 8 => self.rows::<S, 2, 4>(s, query),
+                    6.. => self.rows::<S, 6, 1>(s, query),
+                    3.. => self.rows::<S, 3, 1>(s, query),
+                    2.. => self.rows::<S, 2, 2>(s, query),
+                    _ => self.rows::<S, 1, 4>(s, query),
                 }
             };
             self.next = None;
         }
     }
 
-    /// Whole rows for `Q` queries; gives `Q`.
+    /// Whole rows for `Q` queries, `N` vectors at a time; gives `Q`.
     ///
     /// # Safety
     /// As for [`Sums::run`].
     #[inline(always)]
-    unsafe fn rows<S: Simd, const Q: usize>(&self, s: S, query: usize) -> usize {
+    unsafe fn rows<S: Simd, const Q: usize, const N: usize>(&self, s: S, query: usize) -> usize {
         let mut vector = 0;
         while vector < self.vectors {
             // SAFETY: The caller vouches for the rows.
             vector += unsafe {
-                if self.vectors - vector >= 4 {
-                    self.tile::<S, Q, 4>(s, query, vector)
+                if self.vectors - vector >= N {
+                    self.tile::<S, Q, N>(s, query, vector)
                 } else {
                     self.tile::<S, Q, 1>(s, query, vector)
                 }

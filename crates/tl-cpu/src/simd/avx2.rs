@@ -105,6 +105,7 @@ impl Simd for Avx2 {
     type H = __m256;
     const NAME: &'static str = "avx2";
     const TILE_ROWS: usize = 4;
+    const FEW_ROWS: usize = 1;
     const BYTE_DOTS: bool = false;
 
     fn detect() -> Option<Self> {

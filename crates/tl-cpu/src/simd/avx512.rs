@@ -55,6 +55,7 @@ impl Simd for Avx512 {
     type H = __m256;
     const NAME: &'static str = "avx512vnni";
     const TILE_ROWS: usize = 8;
+    const FEW_ROWS: usize = 16;
     const BYTE_DOTS: bool = true;
 
     fn detect() -> Option<Self> {

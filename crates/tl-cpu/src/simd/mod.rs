@@ -34,36 +34,40 @@ pub(crate) const AHEAD: usize = 8192;
 
 /// Whether a program that does nothing but read one stream has to ask for what is ahead, and not the processor.
 ///
-/// The own requests of AMD's Zen 5 come too late: they follow what few instructions read, not what the many of an unrolled loop do. Where those of others
-/// are in time, as on Zen 4, requests of the program take their places.
+/// The own requests of AMD's processors come too late (measured on Zen 3 and Zen 5): they follow what few instructions read, not what the many of an unrolled
+/// loop do. Where those of others are in time, as on Zen 4, requests of the program take their places.
 pub(crate) fn asks_for_streams() -> bool {
-    amd_family() >= ZEN_5
+    *PROCESSOR == Processor::OtherAmd
 }
 
-/// Whether products of whole vectors take as long as two of their halves, as on AMD's Zen 4.
+/// Whether products of whole vectors of AVX-512 take as long as two of their halves.
 pub(crate) fn halves_vectors() -> bool {
-    (1..ZEN_5).contains(&amd_family())
+    *PROCESSOR == Processor::Zen4
 }
 
-/// The family of AMD's processors from Zen 5 on.
-const ZEN_5: u32 = 26;
+/// Processors, as far as kernels are not the fastest on all in the same way.
+#[derive(PartialEq)]
+enum Processor {
+    Zen4,
+    OtherAmd,
+    Other,
+}
 
-/// The family of an AMD processor, by the numbers that AMD64 Architecture Programmer's Manual, volume 3, appendix E.3 gives; 0 of any other.
-fn amd_family() -> u32 {
-    static FAMILY: LazyLock<u32> = LazyLock::new(|| {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::__cpuid;
-            // "AuthenticAMD", of which the first four letters are enough.
-            if __cpuid(0).ebx == u32::from_le_bytes(*b"Auth") {
-                let signature = __cpuid(1).eax;
-                return (signature >> 8 & 0xF) + (signature >> 20 & 0xFF);
-            }
+static PROCESSOR: LazyLock<Processor> = LazyLock::new(|| {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::__cpuid;
+        // "AuthenticAMD", of which the first four letters are enough.
+        if __cpuid(0).ebx == u32::from_le_bytes(*b"Auth") {
+            // AMD64 Architecture Programmer's Manual, volume 3, appendix E.3. Zen 3 is of the same family, and has no AVX-512.
+            let signature = __cpuid(1).eax;
+            let family = (signature >> 8 & 0xF) + (signature >> 20 & 0xFF);
+            let is_zen_4 = family == 25 && is_x86_feature_detected!("avx512f");
+            return if is_zen_4 { Processor::Zen4 } else { Processor::OtherAmd };
         }
-        0
-    });
-    *FAMILY
-}
+    }
+    Processor::Other
+});
 
 /// Asks for the cache line at `p`, which need not be there, in the first cache: for what is read soon. It is a [`barrier`].
 #[inline(always)]
@@ -124,6 +128,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     const NAME: &'static str;
     /// How many rows of activations the tiled products handle at once, as many as the registers hold.
     const TILE_ROWS: usize;
+    /// Rows of activations that are multiplied by quantized weights while these are unpacked, which goes on while others come from memory: more of them are
+    /// worth that weights are unpacked once for all, and stored.
+    const FEW_ROWS: usize;
     /// Whether `dot_quads` is one instruction: then activations meet weights as two bytes each, and not as 16 bits.
     const BYTE_DOTS: bool;
 

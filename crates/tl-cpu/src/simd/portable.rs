@@ -76,6 +76,7 @@ impl Simd for Portable {
     type H = [f32; 8];
     const NAME: &'static str = "portable";
     const TILE_ROWS: usize = 4;
+    const FEW_ROWS: usize = 0;
     const BYTE_DOTS: bool = false;
 
     fn detect() -> Option<Self> {

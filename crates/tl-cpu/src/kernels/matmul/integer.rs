@@ -134,8 +134,14 @@ impl Tile {
         sink: &mut impl Sink<S>,
     ) {
         // SAFETY: The caller vouches for the block.
-        let block = unsafe { Block::new(s, self.data.add(block * LANES * Fmt::BYTES), asks) };
+        let block = unsafe { Block::new(s, self.block::<Fmt>(block), asks) };
         Fmt::unpack(block, sink);
+    }
+
+    /// Where a block of the rows stands, or would.
+    #[inline(always)]
+    pub(super) fn block<Fmt: Format>(&self, block: usize) -> *const u8 {
+        self.data.wrapping_add(block * LANES * Fmt::BYTES)
     }
 
     /// Stores the wanted lanes at row `row` of the product.
@@ -183,11 +189,13 @@ impl<Fmt: Format> Integer<'_, Fmt> {
         let rows = self.rows.len();
         // SAFETY: The caller vouches for all of them.
         unsafe {
-            if rows == 1 && asks_for_streams() {
-                one_row::<S, Fmt>(s, self, true);
-            } else if rows == 1 {
-                one_row::<S, Fmt>(s, self, false);
-            } else if rows <= few_rows_at_most::<S>() || unpacks_beside_products::<S, Fmt>() {
+            if const { S::FEW_ROWS > 0 } && rows == 1 {
+                if asks_for_streams() {
+                    one_row::<S, Fmt>(s, self, true);
+                } else {
+                    one_row::<S, Fmt>(s, self, false);
+                }
+            } else if const { S::FEW_ROWS > 1 } && (rows <= S::FEW_ROWS || unpacks_beside_products::<Fmt>()) {
                 few_rows::<S, Fmt>(s, self);
             } else {
                 panel::many_rows::<S, Fmt>(s, self);
@@ -315,6 +323,10 @@ pub(super) unsafe fn multiply_words<S: Simd, const T: usize, const R: usize>(
             }
         }
         for i in 0..count {
+            // Where a vector is two registers, they would else be summed one after the other, and everything be kept in memory in between.
+            if !S::BYTE_DOTS {
+                barrier();
+            }
             // SAFETY: The caller vouches for the words.
             unsafe {
                 let mut words = [s.splat_i(0); T];
@@ -423,18 +435,11 @@ pub(super) fn join_chains<S: Simd, Fmt: Format>(s: S, acc: [S::F; 2]) -> S::F {
     if Fmt::HALVES == 1 { acc[0] } else { s.add(acc[0], acc[1]) }
 }
 
-/// Rows of activations that are multiplied while weights are unpacked, which goes on while others come from memory: more of them are worth that weights are
-/// unpacked once for all, and stored.
-#[inline(always)]
-const fn few_rows_at_most<S: Simd>() -> usize {
-    if S::TILE_ROWS < 8 { 1 } else { 16 }
-}
-
 /// Whether weights are unpacked beside products for nothing, whatever the number of rows: where products of whole vectors take twice as long as other work.
 /// Not where halves of groups are multiplied, for which so much is unpacked that it is worth doing once.
 #[inline(always)]
-fn unpacks_beside_products<S: Simd, Fmt: Format>() -> bool {
-    S::TILE_ROWS >= 8 && Fmt::HALVES == 1 && halves_vectors()
+fn unpacks_beside_products<Fmt: Format>() -> bool {
+    Fmt::HALVES == 1 && halves_vectors()
 }
 
 /// The columns of one row of activations, which is multiplied by weights as they are unpacked.

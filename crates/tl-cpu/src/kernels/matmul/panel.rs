@@ -89,7 +89,14 @@ unsafe fn multiply_tiles<S: Simd, Fmt: Format, const T: usize>(
     let groups = x.k() / GROUP;
     let unpacked: [Unpacked; T] = std::array::from_fn(|t| unpacked::<S>(scratch, t));
     for from in (0..groups).step_by(PANEL) {
-        let panel = Panel { unpacked, groups: from..groups.min(from + PANEL), acc: scratch.acc.as_mut_ptr() };
+        let groups = from..groups.min(from + PANEL);
+        let next = tiles.map(|tile| tile.block::<Fmt>(groups.end * GROUP / Fmt::BLOCK));
+        let panel = Panel {
+            unpacked,
+            groups,
+            acc: scratch.acc.as_mut_ptr(),
+            next: asks_beside_products::<S>().then_some(next),
+        };
         // SAFETY: The panel's groups are whole blocks, for `PANEL` is a multiple of the groups in a block; the scratch has room for them and for the chains.
         unsafe {
             for t in 0..T {
@@ -99,6 +106,16 @@ unsafe fn multiply_tiles<S: Simd, Fmt: Format, const T: usize>(
         }
     }
 }
+
+/// Whether weights are asked for beside the products of a panel, and not while one is unpacked. Where few rows come here as well, memory would have nothing to
+/// do while they are multiplied, and then all at once.
+#[inline(always)]
+const fn asks_beside_products<S: Simd>() -> bool {
+    S::FEW_ROWS < 2
+}
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// An unpacked panel of a tile.
 #[derive(Clone, Copy)]
@@ -130,7 +147,7 @@ unsafe fn unpack_panel<S: Simd, Fmt: Format>(s: S, tile: Tile, panel: Range<usiz
     for block in panel.start / per_block..panel.end / per_block {
         // SAFETY: The caller vouches for the block and the room.
         unsafe {
-            tile.unpack::<S, Fmt>(s, block, true, &mut sink);
+            tile.unpack::<S, Fmt>(s, block, !asks_beside_products::<S>(), &mut sink);
             sink.words = sink.words.add(per_block * words_of_group::<S>() * LANES);
             sink.scales = sink.scales.add(per_block * Fmt::HALVES * LANES);
             sink.mins = sink.mins.add(per_block * Fmt::HALVES * LANES);
@@ -186,13 +203,27 @@ struct Panel<const T: usize> {
     groups: Range<usize>,
     /// `[row][tile][half][lane]`.
     acc: *mut f32,
+    /// Where as many groups stand that come after these, if they are to be asked for.
+    next: Option<[*const u8; T]>,
 }
 
 impl<const T: usize> Panel<T> {
-    /// The same for the rows from row `first` on.
+    /// The same for the rows from row `first` on. The first rows ask for what comes next.
     #[inline(always)]
     fn of_rows(&self, first: usize) -> Self {
-        Self { unpacked: self.unpacked, groups: self.groups.clone(), acc: self.chain(first, 0, 0) }
+        let next = if first == 0 { self.next } else { None };
+        Self { unpacked: self.unpacked, groups: self.groups.clone(), acc: self.chain(first, 0, 0), next }
+    }
+
+    /// Asks for a group of the next panel.
+    #[inline(always)]
+    fn ask_for_group<Fmt: Format>(&self, group: usize) {
+        let bytes = LANES * Fmt::BYTES * GROUP / Fmt::BLOCK;
+        for next in self.next.into_iter().flatten() {
+            for line in (group * bytes..(group + 1) * bytes).step_by(LINE) {
+                prefetch(next.wrapping_add(line));
+            }
+        }
     }
 
     #[inline(always)]
@@ -239,6 +270,7 @@ unsafe fn multiply_rows<S: Simd, Fmt: Format, const T: usize, const R: usize>(
                         prefetch(words.wrapping_add((R + r) * row_words + g * WORDS).cast());
                     }
                 }
+                panel.ask_for_group::<Fmt>(g);
                 for i in 0..halves {
                     let half = first + i;
                     let at = g * Fmt::HALVES + half;
