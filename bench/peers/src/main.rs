@@ -43,6 +43,9 @@ struct Args {
     /// Fewer figures, of fewer tokens, in fewer rounds: to see whether all is well.
     #[arg(long)]
     quick: bool,
+    /// Leave out an engine, for instance candle, which takes most of the time.
+    #[arg(long, value_name = "ENGINE")]
+    without: Vec<Peer>,
     /// Write every measurement of every round to this file.
     #[arg(long, value_name = "F")]
     json: Option<PathBuf>,
@@ -89,17 +92,18 @@ fn compare(args: &Args) -> Outcome {
         bandwidth: THREADS.map(|threads| (threads, 0.0)).to_vec(),
         runs: Vec::new(),
     };
-    let vocabulary = generator.vocabulary();
+    let (vocabulary, limit) = (generator.vocabulary(), generator.context_limit().unwrap_or(usize::MAX));
     drop(generator);
+    let peers: Vec<Peer> = Peer::ALL.into_iter().filter(|peer| !args.without.contains(peer)).collect();
     let rounds = if args.quick { 3 } else { 5 };
     for round in 0..rounds {
         for (threads, bandwidth) in &mut report.bandwidth {
             let read = Limits::measure(&Pool::new(*threads), Isa::detect()).read;
             *bandwidth = read.max(*bandwidth);
-            for turn in 0..Peer::ALL.len() {
-                let peer = Peer::ALL[(round + turn) % Peer::ALL.len()];
+            for turn in 0..peers.len() {
+                let peer = peers[(round + turn) % peers.len()];
                 eprintln!("round {} of {rounds}: {} on {threads}", round + 1, peer.name());
-                let task = Task::new(peer, &file, *threads, vocabulary, args.quick);
+                let task = Task::new(peer, &file, *threads, vocabulary, limit, args.quick);
                 match spawn(&task) {
                     Ok(measured) => report.runs.push(Run { peer, threads: *threads, round, measured }),
                     Err(error) => eprintln!("{} gave no figures: {error}", peer.name()),

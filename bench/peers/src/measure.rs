@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::Outcome;
@@ -29,13 +30,16 @@ pub trait Engine: Sized {
 }
 
 /// The engines.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 pub enum Peer {
     /// This project.
+    #[value(name = "tensorlogic")]
     TensorLogic,
     /// llama.cpp through `llama-cpp-2`.
+    #[value(name = "llama.cpp")]
     Llama,
     /// `candle-transformers`.
+    #[value(name = "candle")]
     Candle,
 }
 
@@ -106,12 +110,15 @@ const LEAST_SECONDS: f64 = 0.3;
 const CHUNK: usize = 512;
 
 impl Task {
-    /// The task of an engine.
-    pub fn new(peer: Peer, file: &Path, threads: usize, vocabulary: usize, quick: bool) -> Task {
-        let (prefill, depths, tokens) = match quick {
+    /// The task of an engine, for a model whose sequences have at most `limit` tokens.
+    pub fn new(peer: Peer, file: &Path, threads: usize, vocabulary: usize, limit: usize, quick: bool) -> Task {
+        let (prefill, mut depths, tokens) = match quick {
             true => (vec![16, 128], vec![0, 512], 16),
             false => (vec![16, 128, 512], vec![0, 512, 2048], 32),
         };
+        let deepest = limit.saturating_sub(tokens + 1);
+        depths.iter_mut().for_each(|depth| *depth = deepest.min(*depth));
+        depths.dedup();
         Task { peer, file: file.to_path_buf(), threads, vocabulary, prefill, depths, sequences: 8, tokens }
     }
 

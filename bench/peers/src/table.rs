@@ -48,6 +48,11 @@ impl Report {
         self.runs.iter().filter(move |run| run.peer == peer && run.threads == threads)
     }
 
+    /// The engines that gave figures, in the order of the columns.
+    fn engines(&self) -> Vec<Peer> {
+        Peer::ALL.into_iter().filter(|&peer| self.runs.iter().any(|run| run.peer == peer)).collect()
+    }
+
     /// A figure of an engine in all rounds.
     fn values(&self, peer: Peer, threads: usize, figure: Figure) -> Option<Spread> {
         Spread::of(self.runs(peer, threads).filter_map(|run| run.figure(figure)))
@@ -61,10 +66,10 @@ impl Report {
         }))
     }
 
-    /// The figures that ours have, which batches too.
+    /// The figures that the first engine has; all but candle have all of them.
     fn figures(&self) -> Vec<Figure> {
-        let ours = self.runs.iter().find(|run| run.peer == Peer::TensorLogic);
-        ours.into_iter().flat_map(|run| run.measured.figures.iter().map(|&(figure, _)| figure)).collect()
+        let first = self.runs.iter().min_by_key(|run| run.peer);
+        first.into_iter().flat_map(|run| run.measured.figures.iter().map(|&(figure, _)| figure)).collect()
     }
 
     /// A figure, and for one sequence the share of what memory allows.
@@ -91,7 +96,8 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let peers = &Peer::ALL[1..];
+        let engines = self.engines();
+        let peers = || engines.iter().copied().filter(|&peer| peer != Peer::TensorLogic);
         write!(f, "{}, {:.1} MB of weights a token", self.file, self.bytes_per_token as f64 / 1e6)?;
         if let Some(load) = self.load_average {
             write!(f, "; load average of the machine before: {load:.2}")?;
@@ -100,15 +106,15 @@ impl fmt::Display for Report {
         for &(threads, bandwidth) in &self.bandwidth {
             let plural = if threads == 1 { "" } else { "s" };
             write!(f, "\n| {threads} thread{plural}, memory {:.1} GB/s |", bandwidth / 1e9)?;
-            Peer::ALL.iter().try_for_each(|peer| write!(f, " {} |", peer.name()))?;
-            peers.iter().try_for_each(|peer| write!(f, " ours ÷ {} |", peer.name()))?;
-            writeln!(f, "\n|---|{}", "--:|".repeat(Peer::ALL.len() + peers.len()))?;
+            engines.iter().try_for_each(|peer| write!(f, " {} |", peer.name()))?;
+            peers().try_for_each(|peer| write!(f, " ours ÷ {} |", peer.name()))?;
+            writeln!(f, "\n|---|{}", "--:|".repeat(engines.len() + peers().count()))?;
             for figure in self.figures() {
                 write!(f, "| {figure} |")?;
-                for &peer in &Peer::ALL {
+                for &peer in &engines {
                     write!(f, " {} |", self.cell(peer, threads, bandwidth, figure))?;
                 }
-                for &peer in peers {
+                for peer in peers() {
                     match self.ratio(peer, threads, figure) {
                         Some(ratio) => write!(f, " {ratio} |")?,
                         None => write!(f, " |")?,
@@ -117,7 +123,7 @@ impl fmt::Display for Report {
                 writeln!(f)?;
             }
         }
-        for &peer in peers {
+        for peer in peers() {
             if let Some((same, all)) = self.agreement(peer) {
                 write!(f, "\n{} gives our most probable token in {same} of {all} steps.", peer.name())?;
             }

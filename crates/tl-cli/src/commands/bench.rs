@@ -21,12 +21,12 @@ use crate::terminal::print;
 pub struct Args {
     /// A model: a name of the catalogue, a file, or hf:OWNER/REPO/FILE.gguf; the default model if not given.
     model: Option<String>,
-    /// Lengths of prompts.
-    #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_value = "16,128,512", value_parser = at_least_one)]
-    prefill: Vec<usize>,
-    /// How many tokens a sequence has when decoding begins.
-    #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_value = "0,512,2048")]
-    depth: Vec<usize>,
+    /// Lengths of prompts; 16, 128 and 512 if not given, as far as the model's context goes.
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser = at_least_one)]
+    prefill: Option<Vec<usize>>,
+    /// How many tokens a sequence has when decoding begins; 0, 512 and 2048 if not given, as far as the model's context goes.
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
+    depth: Option<Vec<usize>>,
     /// How many sequences are decoded together.
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_value = "8", value_parser = at_least_one)]
     batch: Vec<usize>,
@@ -80,25 +80,30 @@ struct Report {
 
 /// Tokens of the first prompt.
 const FIRST_PROMPT: usize = 16;
+/// Lengths of prompts if none are given.
+const PREFILL: [usize; 3] = [16, 128, 512];
+/// Depths if none are given.
+const DEPTH: [usize; 3] = [0, 512, 2048];
 
 /// Runs the command.
 pub fn run(args: Args, threads: Option<usize>) -> Outcome {
     let model = args.model.as_deref().unwrap_or_else(|| opening::default_name());
     let opened = opening::open(model, &args.open, threads)?;
     let generator = &opened.generator;
-    let longest = args.prefill.iter().copied().chain(args.depth.iter().map(|d| d + args.tokens)).max();
-    if let (Some(limit), Some(longest)) = (generator.context_limit(), longest)
-        && longest > limit
-    {
+    let limit = generator.context_limit().unwrap_or(usize::MAX);
+    let prefill = args.prefill.unwrap_or_else(|| up_to(limit, PREFILL));
+    let depth = args.depth.unwrap_or_else(|| up_to(limit.saturating_sub(args.tokens), DEPTH));
+    let longest = prefill.iter().copied().chain(depth.iter().map(|d| d + args.tokens)).max().unwrap_or(0);
+    if longest > limit {
         return Err(Failure::usage(format!(
-            "{longest} tokens are asked for, but a sequence of this model has {limit} at most; see --prefill and --depth"
+            "{longest} tokens are asked for, but a sequence of this model has {limit} at most; see --prefill, --depth and --tokens"
         )));
     }
     let start = Instant::now();
     generator.session().feed(&ids(generator, FIRST_PROMPT))?;
     let first_seconds = start.elapsed().as_secs_f64();
-    let kinds = args.prefill.iter().map(|&n| Kind::Prefill(n));
-    let kinds = kinds.chain(args.depth.iter().map(|&n| Kind::Decode(n)));
+    let kinds = prefill.into_iter().map(Kind::Prefill);
+    let kinds = kinds.chain(depth.into_iter().map(Kind::Decode));
     let kinds = kinds.chain(args.batch.iter().map(|&n| Kind::Batch(n)));
     let mut figures: Vec<Figure> = kinds.map(|kind| Figure { kind, speeds: Vec::new() }).collect();
     for _ in 0..args.rounds {
@@ -117,6 +122,13 @@ pub fn run(args: Args, threads: Option<usize>) -> Outcome {
         figures,
     };
     if args.json { print_json(&report.to_json()) } else { print(format_args!("{}", report.text())) }
+}
+
+/// The lengths, those above `most` replaced by it.
+fn up_to(most: usize, lengths: [usize; 3]) -> Vec<usize> {
+    let mut lengths = lengths.map(|length| length.min(most)).to_vec();
+    lengths.dedup();
+    lengths
 }
 
 /// Token ids that look random.
@@ -255,4 +267,16 @@ fn peak_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_given_stays_in_the_context() {
+        assert_eq!(up_to(usize::MAX, DEPTH), [0, 512, 2048]);
+        assert_eq!(up_to(2016, DEPTH), [0, 512, 2016]);
+        assert_eq!(up_to(8, PREFILL), [8]);
+    }
 }
