@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "intrinsics, and loads and stores through pointers")]
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::{LANES, Simd, SimdFn};
@@ -85,6 +86,17 @@ fn transpose8(r: [__m256; 8]) -> [__m256; 8] {
         high(s2, s6),
         high(s3, s7),
     ]
+}
+
+/// The same registers, of which the compiler knows nothing.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn hidden([mut low, mut high]: I) -> I {
+    // SAFETY: No instruction.
+    unsafe {
+        asm!("/* {0} {1} */", inout(ymm_reg) low, inout(ymm_reg) high, options(pure, nomem, nostack, preserves_flags));
+    }
+    [low, high]
 }
 
 /// Methods that apply one intrinsic to both registers.
@@ -173,6 +185,12 @@ impl Simd for Avx2 {
                 _mm256_add_epi32(acc[1], _mm256_madd_epi16(a[1], b[1])),
             ]
         }
+    }
+
+    #[inline(always)]
+    fn hidden(self, a: I) -> I {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe { hidden(a) }
     }
 
     #[inline(always)]

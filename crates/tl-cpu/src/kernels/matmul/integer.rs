@@ -323,10 +323,6 @@ pub(super) unsafe fn multiply_words<S: Simd, const T: usize, const R: usize>(
             }
         }
         for i in 0..count {
-            // Where a vector is two registers, they would else be summed one after the other, and everything be kept in memory in between.
-            if !S::BYTE_DOTS {
-                barrier();
-            }
             // SAFETY: The caller vouches for the words.
             unsafe {
                 let mut words = [s.splat_i(0); T];
@@ -339,7 +335,7 @@ pub(super) unsafe fn multiply_words<S: Simd, const T: usize, const R: usize>(
                         int[r][t] = if S::BYTE_DOTS {
                             s.dot_quads(int[r][t], words[t], x)
                         } else {
-                            s.dot_pairs(int[r][t], words[t], x)
+                            s.hidden(s.dot_pairs(int[r][t], words[t], x))
                         };
                     }
                 }

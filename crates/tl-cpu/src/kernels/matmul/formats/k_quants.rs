@@ -73,9 +73,9 @@ impl Format for Q2K {
         let two_bits = s.splat_i(0x0303_0303);
         for n in 0..2 {
             for half in 0..2 {
-                let words = block.words(16 + 32 * n + 16 * half);
+                let words = block.words_in_turn(16 + 32 * n + 16 * half);
                 unrolled!(0 1 2 3, C => {
-                    let (word, c) = (words[C], 4 * half + C);
+                    let (word, c) = (words.at(C), 4 * half + C);
                     sink.quad(4 * n, 0, c, s.and(word, two_bits));
                     sink.quad(4 * n + 1, 1, c, s.and(s.shr16::<2>(word), two_bits));
                     sink.quad(4 * n + 2, 2, c, s.and(s.shr16::<4>(word), two_bits));
@@ -121,9 +121,10 @@ impl Format for Q3K {
         let third = s.splat_i(0x0404_0404);
         for n in 0..2 {
             for half in 0..2 {
-                let (words, high) = (block.words(32 + 32 * n + 16 * half), block.words(16 * half));
+                let (words, high) =
+                    (block.words_in_turn(32 + 32 * n + 16 * half), block.words_in_turn(16 * half));
                 unrolled!(0 1 2 3, C => {
-                    let (word, high) = (words[C], s.shr_by(high[C], 4 * n as u32));
+                    let (word, high) = (words.at(C), s.shr_by(high.at(C), 4 * n as u32));
                     let c = 4 * half + C;
                     sink.quad(4 * n, 0, c, join(s, (word, two_bits), (s.shl16::<2>(high), third)));
                     sink.quad(4 * n + 1, 1, c, join(s, (s.shr16::<2>(word), two_bits), (s.shl16::<1>(high), third)));
@@ -193,13 +194,15 @@ impl Format for Q5K {
         unrolled!(0 1 2 3, J => {
             let shared = block.turn(J, 4);
             unrolled!(0 1, PART => {
-                let (words, high) = (block.words(48 + 32 * J + 16 * PART), shared.words(16 + 16 * PART));
+                let words = block.words_in_turn(48 + 32 * J + 16 * PART);
+                let high = shared.words_in_turn(16 + 16 * PART);
                 unrolled!(0 1 2 3, C => {
                     // Bits 2J and 2J + 1 of each byte, moved to bits 4 and 5.
-                    let pair = s.and(s.shr_by(high[C], 2 * J as u32), s.splat_i(0x0303_0303));
+                    let (word, high) = (words.at(C), high.at(C));
+                    let pair = s.and(s.shr_by(high, 2 * J as u32), s.splat_i(0x0303_0303));
                     let bits = s.shl::<4>(pair);
-                    let low = s.or(low_nibbles(s, words[C]), s.and(bits, fifth));
-                    let high = s.or(high_nibbles(s, words[C]), s.and(s.shr16::<1>(bits), fifth));
+                    let low = s.or(low_nibbles(s, word), s.and(bits, fifth));
+                    let high = s.or(high_nibbles(s, word), s.and(s.shr16::<1>(bits), fifth));
                     sink.quad(2 * J, 0, 4 * PART + C, low);
                     sink.quad(2 * J + 1, 1, 4 * PART + C, high);
                 });
@@ -244,11 +247,12 @@ impl Format for Q6K {
             unrolled!(0 1, PAIR => {
                 let block = block.turn(PAIR, 2);
                 unrolled!(0 1, HALF => {
-                    let (first, second) = (block.words(64 * N + 16 * HALF), block.words(64 * N + 16 * HALF + 32));
-                    let high = block.words(128 + 32 * N + 16 * HALF);
+                    let first = block.words_in_turn(64 * N + 16 * HALF);
+                    let second = block.words_in_turn(64 * N + 16 * HALF + 32);
+                    let high = block.words_in_turn(128 + 32 * N + 16 * HALF);
                     unrolled!(0 1 2 3, C => {
                         let of_pair = |word| s.shr_by(word, 4 * PAIR as u32);
-                        let (first, second, high) = (of_pair(first[C]), of_pair(second[C]), of_pair(high[C]));
+                        let (first, second, high) = (of_pair(first.at(C)), of_pair(second.at(C)), of_pair(high.at(C)));
                         let (group, c) = (4 * N + 2 * PAIR, 4 * HALF + C);
                         sink.quad(group, 0, c, join(s, (first, nibble), (s.shl16::<4>(high), upper)));
                         sink.quad(group + 1, 1, c, join(s, (second, nibble), (s.shl16::<2>(high), upper)));

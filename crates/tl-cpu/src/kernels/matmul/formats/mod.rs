@@ -142,6 +142,13 @@ impl<S: Simd, Fmt: Format> Block<S, Fmt> {
         [self.word(offset), self.word(offset + 4), self.word(offset + 8), self.word(offset + 12)]
     }
 
+    /// The same, each to be read when it is used.
+    #[inline(always)]
+    pub fn words_in_turn(self, offset: usize) -> Words<S, Fmt> {
+        let read = if S::TILE_ROWS >= 8 { Some(self.words(offset)) } else { None };
+        Words { block: self, offset, read }
+    }
+
     /// The half-precision number at `offset`, which is a piece of its own.
     #[inline(always)]
     pub fn half(self, offset: usize) -> S::F {
@@ -154,6 +161,26 @@ impl<S: Simd, Fmt: Format> Block<S, Fmt> {
     pub fn byte(self, offset: usize) -> S::I {
         // SAFETY: The byte is in the block, sixteen times.
         unsafe { self.s.load_bytes(self.place(offset, 1)) }
+    }
+}
+
+/// Four words of a block. They are read together where there are registers for them, which hides how long that takes; where a vector is two registers of
+/// sixteen, each is read when it is used.
+#[derive(Clone, Copy)]
+pub(crate) struct Words<S: Simd, Fmt> {
+    block: Block<S, Fmt>,
+    offset: usize,
+    read: Option<[S::I; 4]>,
+}
+
+impl<S: Simd, Fmt: Format> Words<S, Fmt> {
+    /// Word `i` < 4.
+    #[inline(always)]
+    pub fn at(self, i: usize) -> S::I {
+        match self.read {
+            Some(words) => words[i],
+            None => self.block.word(self.offset + WORD * i),
+        }
     }
 }
 
