@@ -91,12 +91,7 @@ unsafe fn multiply_tiles<S: Simd, Fmt: Format, const T: usize>(
     for from in (0..groups).step_by(PANEL) {
         let groups = from..groups.min(from + PANEL);
         let next = tiles.map(|tile| tile.block::<Fmt>(groups.end * GROUP / Fmt::BLOCK));
-        let panel = Panel {
-            unpacked,
-            groups,
-            acc: scratch.acc.as_mut_ptr(),
-            next: asks_beside_products::<S>().then_some(next),
-        };
+        let panel = Panel { unpacked, groups, acc: scratch.acc.as_mut_ptr(), next: Some(next) };
         // SAFETY: The panel's groups are whole blocks, for `PANEL` is a multiple of the groups in a block; the scratch has room for them and for the chains.
         unsafe {
             for t in 0..T {
@@ -203,7 +198,7 @@ struct Panel<const T: usize> {
     groups: Range<usize>,
     /// `[row][tile][half][lane]`.
     acc: *mut f32,
-    /// Where as many groups stand that come after these, if they are to be asked for.
+    /// Where as many groups stand that come after these, if nobody has asked for them.
     next: Option<[*const u8; T]>,
 }
 
@@ -270,7 +265,9 @@ unsafe fn multiply_rows<S: Simd, Fmt: Format, const T: usize, const R: usize>(
                         prefetch(words.wrapping_add((R + r) * row_words + g * WORDS).cast());
                     }
                 }
-                panel.ask_for_group::<Fmt>(g);
+                if const { asks_beside_products::<S>() } {
+                    panel.ask_for_group::<Fmt>(g);
+                }
                 for i in 0..halves {
                     let half = first + i;
                     let at = g * Fmt::HALVES + half;
