@@ -73,7 +73,7 @@ impl Format for Q2K {
         let two_bits = s.splat_i(0x0303_0303);
         for n in 0..2 {
             for half in 0..2 {
-                let words = block.words_in_turn(16 + 32 * n + 16 * half);
+                let words = block.words_when_used(16 + 32 * n + 16 * half);
                 unrolled!(0 1 2 3, C => {
                     let (word, c) = (words.at(C), 4 * half + C);
                     sink.quad(4 * n, 0, c, s.and(word, two_bits));
@@ -122,7 +122,7 @@ impl Format for Q3K {
         for n in 0..2 {
             for half in 0..2 {
                 let (words, high) =
-                    (block.words_in_turn(32 + 32 * n + 16 * half), block.words_in_turn(16 * half));
+                    (block.words_when_used(32 + 32 * n + 16 * half), block.words_when_used(16 * half));
                 unrolled!(0 1 2 3, C => {
                     let (word, high) = (words.at(C), s.shr_by(high.at(C), 4 * n as u32));
                     let c = 4 * half + C;
@@ -194,8 +194,8 @@ impl Format for Q5K {
         unrolled!(0 1 2 3, J => {
             let shared = block.turn(J, 4);
             unrolled!(0 1, PART => {
-                let words = block.words_in_turn(48 + 32 * J + 16 * PART);
-                let high = shared.words_in_turn(16 + 16 * PART);
+                let words = block.words_when_used(48 + 32 * J + 16 * PART);
+                let high = shared.words_when_used(16 + 16 * PART);
                 unrolled!(0 1 2 3, C => {
                     // Bits 2J and 2J + 1 of each byte, moved to bits 4 and 5.
                     let (word, high) = (words.at(C), high.at(C));
@@ -247,9 +247,9 @@ impl Format for Q6K {
             unrolled!(0 1, PAIR => {
                 let block = block.turn(PAIR, 2);
                 unrolled!(0 1, HALF => {
-                    let first = block.words_in_turn(64 * N + 16 * HALF);
-                    let second = block.words_in_turn(64 * N + 16 * HALF + 32);
-                    let high = block.words_in_turn(128 + 32 * N + 16 * HALF);
+                    let first = block.words_when_used(64 * N + 16 * HALF);
+                    let second = block.words_when_used(64 * N + 16 * HALF + 32);
+                    let high = block.words_when_used(128 + 32 * N + 16 * HALF);
                     unrolled!(0 1 2 3, C => {
                         let of_pair = |word| s.shr_by(word, 4 * PAIR as u32);
                         let (first, second, high) = (of_pair(first.at(C)), of_pair(second.at(C)), of_pair(high.at(C)));

@@ -144,7 +144,7 @@ impl<S: Simd, Fmt: Format> Block<S, Fmt> {
 
     /// The same, each to be read when it is used.
     #[inline(always)]
-    pub fn words_in_turn(self, offset: usize) -> Words<S, Fmt> {
+    pub fn words_when_used(self, offset: usize) -> Words<S, Fmt> {
         let read = if S::TILE_ROWS >= 8 { Some(self.words(offset)) } else { None };
         Words { block: self, offset, read }
     }
