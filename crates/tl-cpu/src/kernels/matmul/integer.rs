@@ -335,8 +335,12 @@ pub(super) unsafe fn multiply_words<S: Simd, const T: usize, const R: usize>(
                         int[r][t] = if S::BYTE_DOTS {
                             s.dot_quads(int[r][t], words[t], x)
                         } else {
-                            s.hidden(s.dot_pairs(int[r][t], words[t], x))
+                            s.dot_pairs(int[r][t], words[t], x)
                         };
+                        // Loops over whole groups are left alone: there the compiler's order is no slower.
+                        if count < words_of_group::<S>() {
+                            int[r][t] = s.hidden(int[r][t]);
+                        }
                     }
                 }
             }
