@@ -30,7 +30,7 @@ pub trait Engine: Sized {
 }
 
 /// The engines.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 pub enum Peer {
     /// This project.
     #[value(name = "tensorlogic")]
@@ -111,7 +111,14 @@ const CHUNK: usize = 512;
 
 impl Task {
     /// The task of an engine, for a model whose sequences have at most `limit` tokens.
-    pub fn new(peer: Peer, file: &Path, threads: usize, vocabulary: usize, limit: usize, quick: bool) -> Task {
+    pub fn new(
+        peer: Peer,
+        file: &Path,
+        threads: usize,
+        vocabulary: usize,
+        limit: usize,
+        quick: bool,
+    ) -> Task {
         let (prefill, mut depths, tokens) = match quick {
             true => (vec![16, 128], vec![0, 512], 16),
             false => (vec![16, 128, 512], vec![0, 512, 2048], 32),

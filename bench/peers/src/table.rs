@@ -68,8 +68,9 @@ impl Report {
 
     /// The figures that the first engine has; all but candle have all of them.
     fn figures(&self) -> Vec<Figure> {
-        let first = self.runs.iter().min_by_key(|run| run.peer);
-        first.into_iter().flat_map(|run| run.measured.figures.iter().map(|&(figure, _)| figure)).collect()
+        let first = self.engines().into_iter().next();
+        let run = self.runs.iter().find(|run| Some(run.peer) == first);
+        run.into_iter().flat_map(|run| run.measured.figures.iter().map(|&(figure, _)| figure)).collect()
     }
 
     /// A figure, and for one sequence the share of what memory allows.

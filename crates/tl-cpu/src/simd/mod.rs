@@ -29,6 +29,9 @@ mod tests;
 /// Lanes of every vector.
 pub(crate) const LANES: usize = 16;
 
+/// Bytes of a cache line.
+pub(crate) const LINE: usize = 64;
+
 /// How many bytes ahead of what is read weights are asked for: so many are on their way at full speed.
 pub(crate) const AHEAD: usize = 8192;
 

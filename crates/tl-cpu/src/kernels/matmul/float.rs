@@ -15,7 +15,7 @@ use tl_tensor::DType;
 
 use super::integer::{Out, Rows};
 use crate::aligned::Aligned;
-use crate::simd::{AHEAD, LANES, Simd, SimdFn, prefetch_far};
+use crate::simd::{AHEAD, LANES, LINE, Simd, SimdFn, prefetch_far};
 
 /// Rows of weights that are decoded together, at most, before they are multiplied.
 const COLUMNS: usize = 8;
@@ -376,8 +376,8 @@ impl FloatTile {
     #[inline(always)]
     fn ask_ahead<E: Element, const W: usize>(&self, at: usize) {
         let ahead = self.w.wrapping_add(AHEAD.max(W * self.w_stride) + W * at);
-        for line in 0..(W * LANES * E::BYTES).div_ceil(64) {
-            prefetch_far(ahead.wrapping_add(64 * line));
+        for line in 0..(W * LANES * E::BYTES).div_ceil(LINE) {
+            prefetch_far(ahead.wrapping_add(LINE * line));
         }
     }
 }

@@ -15,7 +15,7 @@ use super::integer::{
     Integer, Out, PANEL, Scratch, TILES, Tile, WORDS, extend, join_chains, multiply_words, store_quad,
     words_of_group,
 };
-use crate::simd::{LANES, Simd, prefetch};
+use crate::simd::{LANES, LINE, Simd, prefetch};
 
 /// Stores what comes, for [`multiply_rows`].
 struct Store<S: Simd, Fmt> {
@@ -108,9 +108,6 @@ unsafe fn multiply_tiles<S: Simd, Fmt: Format, const T: usize>(
 const fn asks_beside_products<S: Simd>() -> bool {
     S::FEW_ROWS < 2
 }
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
 
 /// An unpacked panel of a tile.
 #[derive(Clone, Copy)]
