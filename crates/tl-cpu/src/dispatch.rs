@@ -10,8 +10,8 @@ use crate::kernels::attention::{Attend, run_join};
 use crate::kernels::dense::RunDense;
 use crate::kernels::einsum::RunEinsum;
 use crate::kernels::matmul::{
-    FloatFn, FloatRows, IntegerKernel, Out, QuantizedRows, RowWriter, Rows, Scratch, integer_kernel,
-    packed_bytes, run_float, run_quantize,
+    FloatFn, FloatRows, IntegerKernel, Layout, Out, QuantizedRows, RowWriter, Rows, Scratch, integer_kernel,
+    layouts, packed_bytes, run_float, run_quantize,
 };
 use crate::kernels::tape::{RunLoop, RunTape};
 use crate::limits::run_chains;
@@ -34,6 +34,8 @@ pub struct Kernels {
     isa: Isa,
     name: &'static str,
     pub(crate) quantize: fn(&[f32], usize, RowWriter),
+    /// Layouts of activations that `integer` reads.
+    pub(crate) layouts: &'static [Layout],
     pub(crate) integer: fn(DType) -> Option<IntegerKernel>,
     pub(crate) float: FloatFn,
     pub(crate) loops: unsafe fn(RunLoop<'_>),
@@ -109,6 +111,7 @@ impl Kernels {
             isa,
             name: S::NAME,
             quantize: run_quantize::<S>,
+            layouts: layouts::<S>(),
             integer: integer_kernel::<S>,
             float: run_float::<S>,
             // SAFETY: The caller vouches for the kernel, the table for the processor.
@@ -142,7 +145,7 @@ impl Kernels {
     /// If `x` is not rows of `k` values or `k` is not a multiple of 32.
     pub fn quantize_rows(&self, x: &[f32], k: usize, to: &mut QuantizedRows) {
         assert!(k > 0 && x.len().is_multiple_of(k), "{} values are not rows of {k}", x.len());
-        to.reserve(x.len() / k, k);
+        to.reserve(x.len() / k, k, self.layouts);
         let writer = to.writer();
         for (row, x) in x.chunks_exact(k).enumerate() {
             (self.quantize)(x, row, writer);

@@ -109,10 +109,15 @@ fn check(dtype: DType, n: usize, k: usize, rows: usize, seed: u64) {
     let rng = &mut Bytes(seed | 1);
     let bytes = weights(dtype, n, k, rng);
     let x = activations(rows, k, rng);
-    let view = WeightView { dtype, bytes: &bytes, n, k };
-    let w = decode(dtype, &bytes, n * k);
+    let cut = (rng.next() as usize) % (n + 1);
+    check_product(&WeightView { dtype, bytes: &bytes, n, k }, &x, cut);
+}
+
+fn check_product(view: &WeightView<'_>, x: &[f32], cut: usize) {
+    let WeightView { dtype, bytes, n, k } = *view;
+    let w = decode(dtype, bytes, n * k);
     let portable = Kernels::new(Isa::Portable).unwrap();
-    let expected = product(&portable, &view, &x, &[0, n]);
+    let expected = product(&portable, view, x, &[0, n]);
     for (r, x) in x.chunks(k).enumerate() {
         for (c, w) in w.chunks(k).enumerate() {
             let (sum, bound) = oracle(w, x, portable.has_integer_kernel(dtype));
@@ -121,13 +126,12 @@ fn check(dtype: DType, n: usize, k: usize, rows: usize, seed: u64) {
         }
     }
     let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-    let cut = (rng.next() as usize) % (n + 1);
     for isa in Isa::available() {
         let kernels = Kernels::new(isa).unwrap();
-        let whole = product(&kernels, &view, &x, &[0, cut, n]);
+        let whole = product(&kernels, view, x, &[0, cut, n]);
         assert_eq!(bits(&whole), bits(&expected), "{dtype} {isa}, columns cut at {cut}");
         for (r, x) in x.chunks(k).enumerate() {
-            let one = product(&kernels, &view, x, &[0, n]);
+            let one = product(&kernels, view, x, &[0, n]);
             assert_eq!(bits(&one), bits(&expected[r * n..(r + 1) * n]), "{dtype} {isa} row {r} alone");
         }
     }
@@ -161,6 +165,29 @@ fn long_rows_and_many_rows_cross_every_panel_and_block() {
     }
     for dtype in [DType::F16, DType::BF16, DType::F32] {
         check(dtype, 7, 2061, 67, 7);
+    }
+}
+
+#[test]
+fn the_largest_weights_and_activations_do_not_overflow() {
+    for dtype in INTEGER {
+        let (n, k) = (17, dtype.block());
+        for largest in [0xFF, 0x77] {
+            // Every byte that keeps the values finite, scales among them.
+            let mut bytes = weights(dtype, 1, k, &mut Bytes(3));
+            for i in 0..bytes.len() {
+                let before = std::mem::replace(&mut bytes[i], largest);
+                if !decode(dtype, &bytes, k).iter().all(|v| v.is_finite() && v.abs() < 1e30) {
+                    bytes[i] = before;
+                }
+            }
+            let bytes = bytes.repeat(n);
+            // 32639 = 127 · 256 + 127 and −32384 = −126 · 256 − 128: the largest and smallest high and low bytes.
+            let smallest = |i: usize| if i.is_multiple_of(32) { 32639.0 } else { -32384.0 };
+            let x: Vec<f32> = [32639.0; 32].repeat(k / 32).into_iter().chain((0..k).map(smallest)).collect();
+            let x: Vec<f32> = x.iter().copied().chain(x.iter().map(|v| -v)).collect();
+            check_product(&WeightView { dtype, bytes: &bytes, n, k }, &x, 5);
+        }
     }
 }
 

@@ -28,7 +28,7 @@ const MAX_COLUMNS_OF_MANY: usize = 256;
 pub(super) fn make_room(machine: &mut Machine, product: &Product, plan: &Plan, window: &Window) {
     let rows = product.rows.range(plan, window).len();
     if product.quantizes {
-        machine.quantized.reserve(rows, product.k);
+        machine.quantized.reserve(rows, product.k, machine.kernels.layouts);
     }
     let columns = MAX_COLUMNS.max(MAX_COLUMNS_OF_MANY * rows.min(ROW_BLOCK));
     for worker in machine.workers.each() {
@@ -131,7 +131,7 @@ impl Machine {
     }
 
     fn quantize(&self, to: &mut QuantizedRows, x: FloatRows, k: usize) {
-        to.reserve(x.rows, k);
+        to.reserve(x.rows, k, self.kernels.layouts);
         let writer = to.writer();
         const ROWS: usize = 4;
         self.fork(x.rows.div_ceil(ROWS), x.rows * k / 4, &|part, _| {

@@ -94,7 +94,7 @@ fn transpose8(r: [__m256; 8]) -> [__m256; 8] {
 fn hidden([mut low, mut high]: I) -> I {
     // SAFETY: No instruction.
     unsafe {
-        asm!("/* {0} {1} */", inout(ymm_reg) low, inout(ymm_reg) high, options(pure, nomem, nostack, preserves_flags));
+        asm!("/* {0} {1} */", inout(ymm_reg) low, inout(ymm_reg) high, options(nomem, nostack, preserves_flags));
     }
     [low, high]
 }
@@ -119,6 +119,7 @@ impl Simd for Avx2 {
     const TILE_ROWS: usize = 4;
     const FEW_ROWS: usize = 1;
     const BYTE_DOTS: bool = false;
+    const BYTE_PAIRS: bool = true;
 
     fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx2")
@@ -161,13 +162,14 @@ impl Simd for Avx2 {
         xor(a: I, b: I) -> I = _mm256_xor_si256;
         add_i(a: I, b: I) -> I = _mm256_add_epi32;
         sub_i(a: I, b: I) -> I = _mm256_sub_epi32;
-        mul_i(a: I, b: I) -> I = _mm256_mullo_epi32;
         shl<N>(a: I) -> I = _mm256_slli_epi32::<N>;
         shr<N>(a: I) -> I = _mm256_srli_epi32::<N>;
         sar<N>(a: I) -> I = _mm256_srai_epi32::<N>;
         shl16<N>(a: I) -> I = _mm256_slli_epi16::<N>;
         shr16<N>(a: I) -> I = _mm256_srli_epi16::<N>;
         sar16<N>(a: I) -> I = _mm256_srai_epi16::<N>;
+        add16(a: I, b: I) -> I = _mm256_add_epi16;
+        mul_bytes(a: I, b: I) -> I = _mm256_maddubs_epi16;
     }
 
     #[inline(always)]

@@ -57,6 +57,7 @@ impl Simd for Avx512 {
     const TILE_ROWS: usize = 8;
     const FEW_ROWS: usize = 16;
     const BYTE_DOTS: bool = true;
+    const BYTE_PAIRS: bool = false;
 
     fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx2")
@@ -106,9 +107,10 @@ impl Simd for Avx512 {
         xor(a: I, b: I) -> I = _mm512_xor_si512;
         add_i(a: I, b: I) -> I = _mm512_add_epi32;
         sub_i(a: I, b: I) -> I = _mm512_sub_epi32;
-        mul_i(a: I, b: I) -> I = _mm512_mullo_epi32;
         dot_pairs(acc: I, a: I, b: I) -> I = _mm512_dpwssd_epi32;
         dot_quads(acc: I, a: I, b: I) -> I = _mm512_dpbusd_epi32;
+        add16(a: I, b: I) -> I = _mm512_add_epi16;
+        mul_bytes(a: I, b: I) -> I = _mm512_maddubs_epi16;
     }
 
     shifts! {

@@ -136,6 +136,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     const FEW_ROWS: usize;
     /// Whether `dot_quads` is one instruction: then activations meet weights as two bytes each, and not as 16 bits.
     const BYTE_DOTS: bool;
+    /// Whether `mul_bytes` is one instruction, but `dot_quads` is not: then one row of activations meets weights of few bits as two bytes each.
+    const BYTE_PAIRS: bool;
 
     /// The token, if the processor has the instructions.
     fn detect() -> Option<Self>;
@@ -260,8 +262,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn add_i(self, a: Self::I, b: Self::I) -> Self::I;
     /// Difference of lanes of 32 bits.
     fn sub_i(self, a: Self::I, b: Self::I) -> Self::I;
-    /// Product of lanes of 32 bits, low half.
-    fn mul_i(self, a: Self::I, b: Self::I) -> Self::I;
     /// Lanes of 32 bits shifted left.
     fn shl<const N: i32>(self, a: Self::I) -> Self::I;
     /// Lanes of 32 bits shifted right, zeros in.
@@ -280,6 +280,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn lookup(self, table: &[u8; 16], index: Self::I) -> Self::I;
     /// `acc + a.lo · b.lo + a.hi · b.hi` over the signed 16-bit halves of each lane.
     fn dot_pairs(self, acc: Self::I, a: Self::I, b: Self::I) -> Self::I;
+    /// Sums of lanes of 16 bits.
+    fn add16(self, a: Self::I, b: Self::I) -> Self::I;
+    /// `a.lo · b.lo + a.hi · b.hi` over the bytes of each 16 bits, those of `a` unsigned, those of `b` signed. What is larger than 16 bits becomes the largest
+    /// or smallest integer.
+    fn mul_bytes(self, a: Self::I, b: Self::I) -> Self::I;
     /// `acc + Σ a_i · b_i` over the four bytes of each lane, those of `a` unsigned, those of `b` signed.
     #[inline(always)]
     fn dot_quads(self, acc: Self::I, a: Self::I, b: Self::I) -> Self::I {

@@ -78,6 +78,7 @@ impl Simd for Portable {
     const TILE_ROWS: usize = 4;
     const FEW_ROWS: usize = 0;
     const BYTE_DOTS: bool = false;
+    const BYTE_PAIRS: bool = false;
 
     fn detect() -> Option<Self> {
         Some(Self)
@@ -290,11 +291,6 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn mul_i(self, a: I, b: I) -> I {
-        map(a, b, i32::wrapping_mul)
-    }
-
-    #[inline(always)]
     fn shl<const N: i32>(self, a: I) -> I {
         a.map(|x| x << N)
     }
@@ -332,6 +328,22 @@ impl Simd for Portable {
     #[inline(always)]
     fn lookup(self, table: &[u8; 16], index: I) -> I {
         index.map(|x| i32::from_le_bytes(x.to_le_bytes().map(|i| table[usize::from(i & 15)])))
+    }
+
+    #[inline(always)]
+    fn add16(self, a: I, b: I) -> I {
+        std::array::from_fn(|i| {
+            (a[i].wrapping_add(b[i]) & 0xFFFF) | ((a[i] >> 16).wrapping_add(b[i] >> 16) << 16)
+        })
+    }
+
+    #[inline(always)]
+    fn mul_bytes(self, a: I, b: I) -> I {
+        std::array::from_fn(|i| {
+            let (a, b) = (a[i].to_le_bytes().map(i32::from), b[i].to_le_bytes().map(|b| i32::from(b as i8)));
+            let pair = |i: usize| (a[i] * b[i] + a[i + 1] * b[i + 1]).clamp(i16::MIN.into(), i16::MAX.into());
+            (pair(0) & 0xFFFF) | pair(2) << 16
+        })
     }
 
     #[inline(always)]

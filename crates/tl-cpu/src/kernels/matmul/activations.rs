@@ -4,10 +4,7 @@
 //! so that no value is off by more than 2⁻¹⁶ of the group's largest. Beside them stand the sums that formats with an offset
 //! or a minimum need: `Σ (a·w + b)·x = a · Σ w·x + b · Σ x`.
 //!
-//! How the integers stand depends on the instruction set. Where four products of bytes are one instruction, `q = 256 · high + low` with
-//! both in signed bytes (so 32639 = 127 · 256 + 127 is the largest): the 32 high bytes of a group, then its 32 low ones. Elsewhere
-//! they are 16 bits each, and within each 16 values the even ones stand first, then the odd ones: unpacked weights come out of
-//! their bytes in that order.
+//! They stand in one or two [`Layout`]s, those that the products of an instruction set read.
 //!
 //! Invariant: a group that holds an infinity or a NaN has the scale NaN, so that every product with it is NaN.
 
@@ -24,6 +21,24 @@ const LARGEST: f32 = 32639.0;
 
 /// Groups whose largest value is below are taken as 0, for the inverse of their scale would overflow.
 const TINY: f32 = 1e-33;
+
+/// How the integers of a group stand in memory: 16 words of 32 bits in either layout.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Layout {
+    /// 16 bits each. Within each 16 values the even ones stand first, then the odd ones: unpacked weights come out of their bytes in that order.
+    Pairs,
+    /// `q = 256 · high + low`, both in signed bytes (so 32639 = 127 · 256 + 127 is the largest): the high bytes, then the low ones.
+    Bytes,
+}
+
+/// The layouts that products of an instruction set read.
+pub(crate) const fn layouts<S: Simd>() -> &'static [Layout] {
+    match (S::BYTE_DOTS, S::BYTE_PAIRS) {
+        (true, _) => &[Layout::Bytes],
+        (false, true) => &[Layout::Pairs, Layout::Bytes],
+        (false, false) => &[Layout::Pairs],
+    }
+}
 
 /// What belongs to a group beside its integers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,20 +61,28 @@ pub(crate) struct GroupMeta {
 pub struct QuantizedRows {
     rows: usize,
     k: usize,
-    values: Aligned<i16>,
+    /// `[row][value]`.
+    pairs: Aligned<i16>,
+    /// `[row][group][high, low][value]`.
+    bytes: Aligned<u8>,
     meta: Aligned<GroupMeta>,
 }
 
 impl QuantizedRows {
-    /// Memory for `rows` rows of `k` values. Allocates nothing if there was as much before.
+    /// Memory for `rows` rows of `k` values in some layouts. Allocates nothing if there was as much before.
     ///
     /// # Panics
     /// If `k` is not a multiple of 32.
-    pub fn reserve(&mut self, rows: usize, k: usize) {
+    pub(crate) fn reserve(&mut self, rows: usize, k: usize, layouts: &[Layout]) {
         assert!(k.is_multiple_of(GROUP), "a quantized row has a multiple of {GROUP} values, not {k}");
         self.rows = rows;
         self.k = k;
-        self.values.grow(rows * k);
+        if layouts.contains(&Layout::Pairs) {
+            self.pairs.grow(rows * k);
+        }
+        if layouts.contains(&Layout::Bytes) {
+            self.bytes.grow(2 * rows * k);
+        }
         self.meta.grow(rows * (k / GROUP));
     }
 
@@ -73,9 +96,13 @@ impl QuantizedRows {
         self.k
     }
 
-    /// The integers of a row, in words: 16 for each group.
-    pub(crate) fn words(&self, row: usize) -> *const i32 {
-        self.values[row * self.k..(row + 1) * self.k].as_ptr().cast()
+    /// The integers of a row in a layout that was reserved: 16 words for each group.
+    pub(crate) fn words(&self, row: usize, layout: Layout) -> *const i32 {
+        let values = row * self.k..(row + 1) * self.k;
+        match layout {
+            Layout::Pairs => self.pairs[values].as_ptr().cast(),
+            Layout::Bytes => self.bytes[2 * values.start..2 * values.end].as_ptr().cast(),
+        }
     }
 
     /// The scales and sums of a row's groups.
@@ -89,7 +116,8 @@ impl QuantizedRows {
         RowWriter {
             rows: self.rows,
             k: self.k,
-            values: self.values.as_mut_ptr(),
+            pairs: self.pairs.as_mut_ptr(),
+            bytes: self.bytes.as_mut_ptr(),
             meta: self.meta.as_mut_ptr(),
         }
     }
@@ -100,7 +128,8 @@ impl QuantizedRows {
 pub(crate) struct RowWriter {
     rows: usize,
     k: usize,
-    values: *mut i16,
+    pairs: *mut i16,
+    bytes: *mut u8,
     meta: *mut GroupMeta,
 }
 
@@ -135,17 +164,15 @@ impl SimdFn for Quantize<'_> {
         let sound = s.sum(check) == 0.0;
         for i in 0..groups {
             let group = self.row * groups + i;
-            // SAFETY: `x` has 32 values for each group. `RowWriter` has room for `rows` rows of `groups` groups, and the row is below
-            // `rows`.
+            // SAFETY: `x` has 32 values for each group. `RowWriter` has room for `rows` rows of `groups` groups in the layouts of the
+            // instruction set, and the row is below `rows`.
             unsafe {
                 let x = self.x.as_ptr().add(i * GROUP);
-                let (to, meta) = (self.to.values.add(group * GROUP), &mut *self.to.meta.add(group));
-                if sound || self.x[i * GROUP..][..GROUP].iter().all(|v| v.is_finite()) {
-                    quantize_group(s, x, to, meta);
-                } else {
-                    to.write_bytes(0, GROUP);
-                    *meta = BROKEN;
-                }
+                let is_finite = sound || self.x[i * GROUP..][..GROUP].iter().all(|v| v.is_finite());
+                let (integers, meta) =
+                    if is_finite { quantize_group(s, x) } else { ([s.splat_i(0); 2], BROKEN) };
+                store_group(s, integers, self.to, group);
+                *self.to.meta.add(group) = meta;
             }
         }
     }
@@ -158,9 +185,9 @@ const BROKEN: GroupMeta =
 /// Quantizes 32 finite values.
 ///
 /// # Safety
-/// 32 values can be read at `x` and written at `out`.
+/// 32 values can be read at `x`.
 #[inline(always)]
-unsafe fn quantize_group<S: Simd>(s: S, x: *const f32, out: *mut i16, meta: &mut GroupMeta) {
+unsafe fn quantize_group<S: Simd>(s: S, x: *const f32) -> ([S::I; 2], GroupMeta) {
     // SAFETY: The caller vouches for 32 values.
     let x = unsafe { [s.load(x), s.load(x.add(LANES))] };
     let magnitude = s.splat_i(i32::MAX);
@@ -170,25 +197,35 @@ unsafe fn quantize_group<S: Simd>(s: S, x: *const f32, out: *mut i16, meta: &mut
     let (scale, inverse) = if largest < TINY { (0.0, 0.0) } else { (largest / LARGEST, LARGEST / largest) };
     let inverse = s.splat(inverse);
     let q = [s.to_i32(s.mul(x[0], inverse)), s.to_i32(s.mul(x[1], inverse))];
-    // SAFETY: The caller vouches for 32 values at `out`.
-    unsafe {
-        for (half, &q) in q.iter().enumerate() {
-            if S::BYTE_DOTS {
-                let high = out.cast::<u8>().add(half * LANES);
-                s.store_bytes(high, s.sar::<8>(s.add_i(q, s.splat_i(128))));
-                s.store_bytes(high.add(GROUP), q);
-            } else {
-                s.store_even_odd(out.add(half * LANES), q);
-            }
-        }
-    }
     // At most 16 · 32639: the sums are exact in `f32`, in any order.
     let sums = [s.sum(s.to_f32(q[0])), s.sum(s.to_f32(q[1]))];
-    *meta = GroupMeta {
+    let meta = GroupMeta {
         scale,
         sum: scale * (sums[0] + sums[1]),
         half_sums: [scale * sums[0], scale * sums[1]],
         int_sum: (sums[0] + sums[1]) as i32,
         half_int_sums: [sums[0] as i32, sums[1] as i32],
     };
+    (q, meta)
+}
+
+/// Stores the integers of a group in the layouts of the instruction set.
+///
+/// # Safety
+/// There is room for the group in these layouts.
+#[inline(always)]
+unsafe fn store_group<S: Simd>(s: S, integers: [S::I; 2], to: RowWriter, group: usize) {
+    for (half, q) in integers.into_iter().enumerate() {
+        // SAFETY: The caller vouches for the room.
+        unsafe {
+            if const { S::BYTE_DOTS || S::BYTE_PAIRS } {
+                let high = to.bytes.add(group * 2 * GROUP + half * LANES);
+                s.store_bytes(high, s.sar::<8>(s.add_i(q, s.splat_i(128))));
+                s.store_bytes(high.add(GROUP), q);
+            }
+            if const { !S::BYTE_DOTS } {
+                s.store_even_odd(to.pairs.add(group * GROUP + half * LANES), q);
+            }
+        }
+    }
 }

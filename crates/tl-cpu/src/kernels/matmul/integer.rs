@@ -22,9 +22,9 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::activations::{GROUP, GroupMeta, QuantizedRows};
+use super::activations::{GROUP, GroupMeta, Layout, QuantizedRows};
 use super::float::FloatScratch;
-use super::formats::{Block, Format, SLOTS, Sink};
+use super::formats::{Block, Format, Sink};
 use super::panel;
 use crate::aligned::Aligned;
 use crate::simd::{LANES, Simd, SimdFn, asks_for_streams, barrier, halves_vectors};
@@ -232,27 +232,107 @@ pub(super) const fn words_of_group<S: Simd>() -> usize {
     if S::BYTE_DOTS { QUADS } else { WORDS }
 }
 
-/// Adds the products of a word of weights with the word of activations at `x`, of which the low bytes stand `QUADS` on.
-///
-/// # Safety
-/// The words can be read.
-#[inline(always)]
-unsafe fn dot<S: Simd>(s: S, int: [S::I; 2], weights: S::I, x: *const i32) -> [S::I; 2] {
-    // SAFETY: The caller vouches for the words.
-    unsafe {
-        if S::BYTE_DOTS {
-            let [high, low] = int;
-            [s.dot_quads(high, weights, s.splat_i(*x)), s.dot_quads(low, weights, s.splat_i(*x.add(QUADS)))]
-        } else {
-            [s.dot_pairs(int[0], weights, s.splat_i(*x)), int[1]]
-        }
+/// What the products of one row of activations sum up to, as long as a group is not complete.
+#[derive(Clone, Copy)]
+struct Sums<S: Simd> {
+    /// Products of high and of low bytes: in 32 bits where four are one instruction, else in 16.
+    high: S::I,
+    low: S::I,
+    /// How many quads of products the sums in 16 bits have.
+    quads: usize,
+    /// What has 32 bits and is complete.
+    whole: S::I,
+}
+
+/// How one row of activations meets quads of weights.
+enum Meeting {
+    /// Four products of bytes at a time.
+    Quads,
+    /// Two products of bytes at a time, with sums of so many quads in 16 bits.
+    BytePairs(usize),
+    /// Two products of 16 bits at a time.
+    Pairs,
+}
+
+/// How one row of activations meets weights of a format.
+const fn meeting<S: Simd, Fmt: Format>() -> Meeting {
+    // Each lane of 16 bits has two products of a quad.
+    let quads = i16::MAX as usize / (2 * 128 * Fmt::MOST as usize);
+    if S::BYTE_DOTS {
+        Meeting::Quads
+    } else if S::BYTE_PAIRS && quads > 0 {
+        Meeting::BytePairs(quads)
+    } else {
+        Meeting::Pairs
     }
 }
 
-/// The sum of a group's products from its parts.
+impl<S: Simd> Sums<S> {
+    #[inline(always)]
+    fn zero(s: S) -> Self {
+        let zero = s.splat_i(0);
+        Self { high: zero, low: zero, quads: 0, whole: zero }
+    }
+
+    /// Adds the products of quad `c` of a group with the group's activations.
+    ///
+    /// # Safety
+    /// `x` has the words of the group, in the layout of [`one_row_layout`].
+    #[inline(always)]
+    unsafe fn add<Fmt: Format>(&mut self, s: S, c: usize, bytes: S::I, x: *const i32) {
+        // SAFETY: The caller vouches for the words.
+        let x = |i: usize| s.splat_i(unsafe { *x.add(i) });
+        match const { meeting::<S, Fmt>() } {
+            Meeting::Quads => {
+                let bytes = unsigned::<S, Fmt>(s, bytes);
+                self.high = s.dot_quads(self.high, bytes, x(c));
+                self.low = s.dot_quads(self.low, bytes, x(QUADS + c));
+            }
+            Meeting::BytePairs(most) => {
+                let (high, low) = (x(c), x(QUADS + c));
+                self.high = s.hidden(s.add16(self.high, s.mul_bytes(bytes, high)));
+                self.low = s.hidden(s.add16(self.low, s.mul_bytes(bytes, low)));
+                self.quads += 1;
+                if self.quads == most {
+                    self.widen(s);
+                }
+            }
+            Meeting::Pairs => {
+                let (even, odd) = widen::<S, Fmt>(s, bytes);
+                let even = s.hidden(s.dot_pairs(self.whole, even, x(pair_of(c))));
+                self.whole = s.hidden(s.dot_pairs(even, odd, x(pair_of(c) + 4)));
+            }
+        }
+    }
+
+    /// Adds up sums in 16 bits.
+    #[inline(always)]
+    fn widen(&mut self, s: S) {
+        let high = s.dot_pairs(self.whole, self.high, s.splat_i(0x0100_0100));
+        *self = Self { whole: s.dot_pairs(high, self.low, s.splat_i(0x0001_0001)), ..Self::zero(s) };
+    }
+
+    /// The sum, with which the next group begins.
+    #[inline(always)]
+    fn take<Fmt: Format>(&mut self, s: S) -> S::I {
+        if self.quads > 0 {
+            self.widen(s);
+        }
+        let Self { high, low, whole, .. } = std::mem::replace(self, Self::zero(s));
+        if S::BYTE_DOTS { s.add_i(s.shl::<8>(high), low) } else { whole }
+    }
+}
+
+/// How activations stand that many rows are multiplied by.
 #[inline(always)]
-fn total<S: Simd>(s: S, int: [S::I; 2]) -> S::I {
-    if S::BYTE_DOTS { s.add_i(s.shl::<8>(int[0]), int[1]) } else { int[0] }
+pub(super) const fn layout<S: Simd>() -> Layout {
+    if S::BYTE_DOTS { Layout::Bytes } else { Layout::Pairs }
+}
+
+/// How the only row of activations stands.
+#[inline(always)]
+const fn one_row_layout<S: Simd, Fmt: Format>() -> Layout {
+    if matches!(meeting::<S, Fmt>(), Meeting::Pairs) { Layout::Pairs } else { Layout::Bytes }
 }
 
 /// Where the pair of values 0 and 2 of quad `c` stands among the pairs of its group; that of 1 and 3 is four words on.
@@ -332,15 +412,11 @@ pub(super) unsafe fn multiply_words<S: Simd, const T: usize, const R: usize>(
                 for r in 0..R {
                     let x = s.splat_i(*x.add(r * row_words + pass * QUADS + i));
                     for t in 0..T {
-                        int[r][t] = if S::BYTE_DOTS {
+                        int[r][t] = s.hidden(if S::BYTE_DOTS {
                             s.dot_quads(int[r][t], words[t], x)
                         } else {
                             s.dot_pairs(int[r][t], words[t], x)
-                        };
-                        // Loops over whole groups are left alone: there the compiler's order is no slower.
-                        if count < words_of_group::<S>() {
-                            int[r][t] = s.hidden(int[r][t]);
-                        }
+                        });
                     }
                 }
             }
@@ -355,34 +431,24 @@ struct MultiplyRow<S: Simd, Fmt> {
     /// The activations of the block.
     x: *const i32,
     meta: *const GroupMeta,
-    int: [[S::I; 2]; SLOTS],
+    sums: Sums<S>,
     acc: [S::F; 2],
     format: PhantomData<Fmt>,
 }
 
 impl<S: Simd, Fmt: Format> Sink<S> for MultiplyRow<S, Fmt> {
     #[inline(always)]
-    fn quad(&mut self, group: usize, slot: usize, c: usize, bytes: S::I) {
-        let (s, int) = (self.s, self.int[slot]);
+    fn quad(&mut self, group: usize, c: usize, bytes: S::I) {
         // SAFETY: `x` has the words of every group of the block.
-        self.int[slot] = unsafe {
-            let x = self.x.add(group * WORDS);
-            if S::BYTE_DOTS {
-                dot(s, int, unsigned::<S, Fmt>(s, bytes), x.add(c))
-            } else {
-                let (even, odd) = widen::<S, Fmt>(s, bytes);
-                let x = x.add(pair_of(c));
-                dot(s, dot(s, int, even, x), odd, x.add(4))
-            }
-        };
+        unsafe { self.sums.add::<Fmt>(self.s, c, bytes, self.x.add(group * WORDS)) };
     }
 
     #[inline(always)]
-    fn finish(&mut self, group: usize, slot: usize, half: usize, scale: S::F, min: S::F) {
+    fn finish(&mut self, group: usize, half: usize, scale: S::F, min: S::F) {
         let s = self.s;
         // SAFETY: There is a `GroupMeta` for every group of the block.
         let meta = unsafe { &*self.meta.add(group) };
-        let int = total(s, std::mem::replace(&mut self.int[slot], [s.splat_i(0); 2]));
+        let int = self.sums.take::<Fmt>(s);
         self.acc[half] = extend::<S, Fmt>(s, int, meta, half, (scale, min), self.acc[half]);
     }
 }
@@ -395,27 +461,27 @@ struct MultiplyRows<S: Simd, Fmt, const R: usize> {
     row_words: usize,
     meta: *const GroupMeta,
     row_meta: usize,
-    words: [[i32; WORDS * LANES]; SLOTS],
+    words: [i32; WORDS * LANES],
     acc: [[S::F; 2]; R],
     format: PhantomData<Fmt>,
 }
 
 impl<S: Simd, Fmt: Format, const R: usize> Sink<S> for MultiplyRows<S, Fmt, R> {
     #[inline(always)]
-    fn quad(&mut self, _group: usize, slot: usize, c: usize, bytes: S::I) {
+    fn quad(&mut self, _group: usize, c: usize, bytes: S::I) {
         // SAFETY: There is room for the words of a group.
-        unsafe { store_quad::<S, Fmt>(self.s, self.words[slot].as_mut_ptr(), c, bytes) };
+        unsafe { store_quad::<S, Fmt>(self.s, self.words.as_mut_ptr(), c, bytes) };
     }
 
     #[inline(always)]
-    fn finish(&mut self, group: usize, slot: usize, half: usize, scale: S::F, min: S::F) {
+    fn finish(&mut self, group: usize, half: usize, scale: S::F, min: S::F) {
         // Not where halves of groups are multiplied, of which so few words are needed at a time that it only costs.
         if Fmt::HALVES == 1 {
             barrier();
         }
         let s = self.s;
         let count = words_of_group::<S>() / Fmt::HALVES;
-        let words = self.words[slot].as_ptr().wrapping_add(half * count * LANES);
+        let words = self.words.as_ptr().wrapping_add(half * count * LANES);
         // SAFETY: The words of the group are there, and `x` has those of every group of the block, in each row.
         let int = unsafe {
             let x = self.x.add(group * WORDS + half * count);
@@ -454,9 +520,9 @@ unsafe fn one_row<S: Simd, Fmt: Format>(s: S, job: &Integer<'_, Fmt>, asks: bool
         let tile = job.weights.tile(at, job.columns.end);
         let mut sink = MultiplyRow::<S, Fmt> {
             s,
-            x: x.words(row),
+            x: x.words(row, one_row_layout::<S, Fmt>()),
             meta: x.meta(row),
-            int: [[s.splat_i(0); 2]; SLOTS],
+            sums: Sums::zero(s),
             acc: [s.splat(0.0); 2],
             format: PhantomData,
         };
@@ -513,11 +579,11 @@ unsafe fn multiply_tile<S: Simd, Fmt: Format, const R: usize>(
     let (x, row) = (job.x, job.rows.start + done);
     let mut sink = MultiplyRows::<S, Fmt, R> {
         s,
-        x: x.words(row),
+        x: x.words(row, layout::<S>()),
         row_words: x.k() / 2,
         meta: x.meta(row),
         row_meta: x.k() / GROUP,
-        words: [[0; WORDS * LANES]; SLOTS],
+        words: [0; WORDS * LANES],
         acc: [[s.splat(0.0); 2]; R],
         format: PhantomData,
     };

@@ -16,7 +16,7 @@ use std::ops::Range;
 use tl_tensor::DType;
 
 pub use activations::QuantizedRows;
-pub(crate) use activations::{GROUP, GroupMeta, Quantize, RowWriter};
+pub(crate) use activations::{GROUP, GroupMeta, Layout, Quantize, RowWriter, layouts};
 pub(crate) use float::FloatRows;
 use formats::{iq4, k_quants, mxfp4, q4, q5, q8};
 pub use integer::Scratch;

@@ -14,7 +14,7 @@
 
 use std::marker::PhantomData;
 
-use super::formats::{Format, WORD};
+use super::formats::{Format, WORD, by_quads};
 use crate::simd::{LANES, Simd, SimdFn};
 
 /// Packs rows of so many bytes into tiles: rows, bytes of a row, tiles. Of the last tile, rows that are not there are left as they are.
@@ -89,6 +89,12 @@ unsafe fn pack_blocks<S: Simd, Fmt: Format>(s: S, row: *const u8, row_bytes: usi
         }
         place += bytes;
     }
+    if let Some(offset) = Fmt::BITS {
+        let at = usize::from(Fmt::PLACES[offset]) * LANES;
+        for word in block[at..at + LANES * WORD].as_chunks_mut().0 {
+            *word = by_quads(u32::from_le_bytes(*word)).to_le_bytes();
+        }
+    }
 }
 
 /// Puts the block of a row where it belongs in the block of its tile.
@@ -98,7 +104,13 @@ fn pack_block<Fmt: Format>(row: &[u8], lane: usize, block: &mut [u8]) {
         let width = bytes.min(WORD);
         for at in (0..bytes).step_by(width) {
             let to = (place + at) * LANES + lane * width;
-            block[to..to + width].copy_from_slice(&row[offset + at..offset + at + width]);
+            let (to, from) = (&mut block[to..to + width], &row[offset + at..offset + at + width]);
+            match from.try_into() {
+                Ok(word) if Fmt::BITS == Some(offset + at) => {
+                    to.copy_from_slice(&by_quads(u32::from_le_bytes(word)).to_le_bytes())
+                }
+                _ => to.copy_from_slice(from),
+            }
         }
         place += bytes;
     }

@@ -12,8 +12,8 @@ use std::ops::Range;
 use super::activations::{GROUP, QuantizedRows};
 use super::formats::{Format, Sink};
 use super::integer::{
-    Integer, Out, PANEL, Scratch, TILES, Tile, WORDS, extend, join_chains, multiply_words, store_quad,
-    words_of_group,
+    Integer, Out, PANEL, Scratch, TILES, Tile, WORDS, extend, join_chains, layout, multiply_words,
+    store_quad, words_of_group,
 };
 use crate::simd::{LANES, LINE, Simd, prefetch};
 
@@ -28,7 +28,7 @@ struct Store<S: Simd, Fmt> {
 
 impl<S: Simd, Fmt: Format> Sink<S> for Store<S, Fmt> {
     #[inline(always)]
-    fn quad(&mut self, group: usize, _slot: usize, c: usize, bytes: S::I) {
+    fn quad(&mut self, group: usize, c: usize, bytes: S::I) {
         // SAFETY: The scratch has room for the groups of a block from here on.
         unsafe {
             store_quad::<S, Fmt>(self.s, self.words.add(group * words_of_group::<S>() * LANES), c, bytes);
@@ -36,7 +36,7 @@ impl<S: Simd, Fmt: Format> Sink<S> for Store<S, Fmt> {
     }
 
     #[inline(always)]
-    fn finish(&mut self, group: usize, _slot: usize, half: usize, scale: S::F, min: S::F) {
+    fn finish(&mut self, group: usize, half: usize, scale: S::F, min: S::F) {
         let at = (group * Fmt::HALVES + half) * LANES;
         // SAFETY: As above.
         unsafe {
@@ -243,7 +243,7 @@ unsafe fn multiply_rows<S: Simd, Fmt: Format, const T: usize, const R: usize>(
     let halves = if T > 1 { 1 } else { Fmt::HALVES };
     // SAFETY: The caller vouches for all of these reads and writes.
     unsafe {
-        let (words, meta) = (x.words(row).add(from * WORDS), x.meta(row).add(from));
+        let (words, meta) = (x.words(row, layout::<S>()).add(from * WORDS), x.meta(row).add(from));
         for first in (0..Fmt::HALVES).step_by(halves) {
             let mut acc = [[[zero; 2]; T]; R];
             if from > 0 {

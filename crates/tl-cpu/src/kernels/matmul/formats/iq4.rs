@@ -25,11 +25,11 @@ fn looked_up<S: Simd, Fmt: Format, K: Sink<S>>(
     group: usize,
     sink: &mut K,
 ) {
-    let s = block.s;
-    for (c, word) in block.words(offset).into_iter().enumerate() {
-        sink.quad(group, 0, c, s.lookup(&RAISED, low_nibbles(s, word)));
-        sink.quad(group, 0, c + 4, s.lookup(&RAISED, high_nibbles(s, word)));
-    }
+    let (s, words) = (block.s, block.words(offset));
+    unrolled!(0 1 2 3, C => {
+        sink.quad(group, C, s.lookup(&RAISED, low_nibbles(s, words[C])));
+        sink.quad(group, C + 4, s.lookup(&RAISED, high_nibbles(s, words[C])));
+    });
 }
 
 impl Format for Iq4Nl {
@@ -42,7 +42,7 @@ impl Format for Iq4Nl {
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
         looked_up(block, 2, 0, sink);
         let scale = block.half(0);
-        sink.finish(0, 0, 0, scale, scale);
+        sink.finish(0, 0, scale, scale);
     }
 }
 
@@ -62,7 +62,7 @@ impl Format for Iq4Xs {
             let low = s.and(s.shr_by(low, 4 * group as u32), s.splat_i(0xF));
             let high = s.shl::<4>(s.and(s.shr_by(high, 2 * group as u32), s.splat_i(0x3)));
             let scale = s.mul(d, s.to_f32(s.sub_i(s.or(low, high), s.splat_i(32))));
-            sink.finish(group, 0, 0, scale, scale);
+            sink.finish(group, 0, scale, scale);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! In Q2_K, Q3_K and Q6_K groups of 16 have scales of their own; the bits of value `i` of four groups of 32 share a byte. In Q4_K and
 //! Q5_K groups of 32 have a scale and a minimum of six bits each, and two groups share bytes.
 
-use super::{Block, Format, Sink, byte, high_nibbles, low_nibbles};
+use super::{Block, Format, Sink, byte, high_nibbles, low_nibbles, moved};
 use crate::simd::Simd;
 
 /// `scales: [u8; 16], values: [u8; 64], d: f16, dmin: f16`, value = d · (scale & 15) · bits − dmin · (scale >> 4).
@@ -26,10 +26,17 @@ pub(crate) struct Q5K;
 #[derive(Clone, Copy)]
 pub(crate) struct Q6K;
 
-/// The scales and minima of two groups of Q4_K and Q5_K: bytes `at` and `at + 1` of a word each.
+/// The low four bits of each byte, or the high ones.
 #[inline(always)]
-fn scaled<S: Simd>(s: S, d: S::F, word: S::I, at: usize) -> [S::F; 2] {
-    [s.mul(d, byte(s, word, at)), s.mul(d, byte(s, word, at + 1))]
+fn nibbles<S: Simd>(s: S, word: S::I, which: usize) -> S::I {
+    if which == 0 { low_nibbles(s, word) } else { high_nibbles(s, word) }
+}
+
+/// The scale and the minimum of a group of Q4_K and Q5_K, of which eight have a byte each in two words.
+#[inline(always)]
+fn scaled<S: Simd>(s: S, units: [S::F; 2], words: [[S::I; 2]; 2], group: usize) -> [S::F; 2] {
+    let byte = |words: [S::I; 2]| byte(s, words[group / 4], group % 4);
+    [s.mul(units[0], byte(words[0])), s.mul(units[1], byte(words[1]))]
 }
 
 /// Some bits of one value and some of another.
@@ -54,6 +61,7 @@ impl Format for Q2K {
     const BLOCK: usize = 256;
     const BYTES: usize = 84;
     const PIECES: &'static [(usize, usize)] = &[(0, 16), (80, 4), (16, 64)];
+    const MOST: u8 = 3;
     const HALVES: usize = 2;
     const MINS: bool = true;
 
@@ -70,22 +78,19 @@ impl Format for Q2K {
                 mins[4 * W + I] = s.mul(dmin, byte(s, high, I));
             });
         });
-        let two_bits = s.splat_i(0x0303_0303);
         for n in 0..2 {
-            for half in 0..2 {
-                let words = block.words_when_used(16 + 32 * n + 16 * half);
-                unrolled!(0 1 2 3, C => {
-                    let (word, c) = (words.at(C), 4 * half + C);
-                    sink.quad(4 * n, 0, c, s.and(word, two_bits));
-                    sink.quad(4 * n + 1, 1, c, s.and(s.shr16::<2>(word), two_bits));
-                    sink.quad(4 * n + 2, 2, c, s.and(s.shr16::<4>(word), two_bits));
-                    sink.quad(4 * n + 3, 3, c, s.and(s.shr16::<6>(word), two_bits));
-                });
+            unrolled!(0 1, HALF => {
+                let block = block.skip(32 * n + 16 * HALF);
                 unrolled!(0 1 2 3, J => {
-                    let at = 8 * n + 2 * J + half;
-                    sink.finish(4 * n + J, J, half, scales[at], mins[at]);
+                    let words = block.asking(J == 0).words_when_used(16);
+                    unrolled!(0 1 2 3, C => {
+                        let bits = s.and(moved(s, words.at(C), 2 * J, 0), s.splat_i(0x0303_0303));
+                        sink.quad(4 * n + J, 4 * HALF + C, bits);
+                    });
+                    let at = 8 * n + 2 * J + HALF;
+                    sink.finish(4 * n + J, HALF, scales[at], mins[at]);
                 });
-            }
+            });
         }
     }
 }
@@ -93,8 +98,8 @@ impl Format for Q2K {
 impl Format for Q3K {
     const BLOCK: usize = 256;
     const BYTES: usize = 110;
-    const PIECES: &'static [(usize, usize)] =
-        &[(96, 12), (108, 2), (32, 16), (0, 16), (48, 16), (16, 16), (64, 32)];
+    const PIECES: &'static [(usize, usize)] = &[(96, 12), (108, 2), (0, 96)];
+    const MOST: u8 = 7;
     const OFFSET: i32 = 4;
     const HALVES: usize = 2;
 
@@ -117,26 +122,21 @@ impl Format for Q3K {
                 scales[4 * W + I] = s.mul(d, s.sub(byte(s, words[W], I), s.splat(32.0)));
             });
         });
-        let two_bits = s.splat_i(0x0303_0303);
-        let third = s.splat_i(0x0404_0404);
-        for n in 0..2 {
-            for half in 0..2 {
-                let (words, high) =
-                    (block.words_when_used(32 + 32 * n + 16 * half), block.words_when_used(16 * half));
-                unrolled!(0 1 2 3, C => {
-                    let (word, high) = (words.at(C), s.shr_by(high.at(C), 4 * n as u32));
-                    let c = 4 * half + C;
-                    sink.quad(4 * n, 0, c, join(s, (word, two_bits), (s.shl16::<2>(high), third)));
-                    sink.quad(4 * n + 1, 1, c, join(s, (s.shr16::<2>(word), two_bits), (s.shl16::<1>(high), third)));
-                    sink.quad(4 * n + 2, 2, c, join(s, (s.shr16::<4>(word), two_bits), (high, third)));
-                    sink.quad(4 * n + 3, 3, c, join(s, (s.shr16::<6>(word), two_bits), (s.shr16::<1>(high), third)));
-                });
+        unrolled!(0 1, N => {
+            unrolled!(0 1, HALF => {
+                let (low, high) = (block.skip(32 * N + 16 * HALF), block.skip(16 * HALF));
                 unrolled!(0 1 2 3, J => {
-                    let scale = scales[8 * n + 2 * J + half];
-                    sink.finish(4 * n + J, J, half, scale, scale);
+                    let (words, high) = (low.asking(J == 0).words_when_used(32), high.asking(N == 0 && J == 2).words_when_used(0));
+                    unrolled!(0 1 2 3, C => {
+                        let (low, third) = (moved(s, words.at(C), 2 * J, 0), moved(s, high.at(C), 4 * N + J, 2));
+                        let bits = join(s, (low, s.splat_i(0x0303_0303)), (third, s.splat_i(0x0404_0404)));
+                        sink.quad(4 * N + J, 4 * HALF + C, bits);
+                    });
+                    let scale = scales[8 * N + 2 * J + HALF];
+                    sink.finish(4 * N + J, HALF, scale, scale);
                 });
-            }
-        }
+            });
+        });
     }
 }
 
@@ -154,6 +154,7 @@ impl Format for Q4K {
     const BLOCK: usize = 256;
     const BYTES: usize = 144;
     const PIECES: &'static [(usize, usize)] = &[(0, 144)];
+    const MOST: u8 = 15;
     const MINS: bool = true;
 
     #[inline(always)]
@@ -162,18 +163,13 @@ impl Format for Q4K {
         let [ds, a, b, c] = block.words(0);
         let (d, dmin) = (s.low_f16(ds), s.sub(s.splat(0.0), s.high_f16(ds)));
         let (scales, mins) = six_bits(s, [a, b, c]);
-        unrolled!(0 1 2 3, J => {
+        unrolled!(0 1 2 3 4 5 6 7, G => {
             unrolled!(0 1, PART => {
-                let words = block.words(16 + 32 * J + 16 * PART);
-                unrolled!(0 1 2 3, C => {
-                    sink.quad(2 * J, 0, 4 * PART + C, low_nibbles(s, words[C]));
-                    sink.quad(2 * J + 1, 1, 4 * PART + C, high_nibbles(s, words[C]));
-                });
+                let words = block.asking(G.is_multiple_of(2)).words_when_used(16 + 32 * (G / 2) + 16 * PART);
+                unrolled!(0 1 2 3, C => { sink.quad(G, 4 * PART + C, nibbles(s, words.at(C), G % 2)) });
             });
-            let scale = scaled(s, d, scales[J / 2], 2 * (J % 2));
-            let min = scaled(s, dmin, mins[J / 2], 2 * (J % 2));
-            sink.finish(2 * J, 0, 0, scale[0], min[0]);
-            sink.finish(2 * J + 1, 1, 0, scale[1], min[1]);
+            let [scale, min] = scaled(s, [d, dmin], [scales, mins], G);
+            sink.finish(G, 0, scale, min);
         });
     }
 }
@@ -182,6 +178,7 @@ impl Format for Q5K {
     const BLOCK: usize = 256;
     const BYTES: usize = 176;
     const PIECES: &'static [(usize, usize)] = &[(0, 16), (48, 16), (16, 16), (64, 16), (32, 16), (80, 96)];
+    const MOST: u8 = 31;
     const MINS: bool = true;
 
     #[inline(always)]
@@ -190,27 +187,17 @@ impl Format for Q5K {
         let [ds, a, b, c] = block.words(0);
         let (d, dmin) = (s.low_f16(ds), s.sub(s.splat(0.0), s.high_f16(ds)));
         let (scales, mins) = six_bits(s, [a, b, c]);
-        let fifth = s.splat_i(0x1010_1010);
-        unrolled!(0 1 2 3, J => {
-            let shared = block.turn(J, 4);
+        unrolled!(0 1 2 3 4 5 6 7, G => {
             unrolled!(0 1, PART => {
-                let words = block.words_when_used(48 + 32 * J + 16 * PART);
-                let high = shared.words_when_used(16 + 16 * PART);
+                let words = block.asking(G.is_multiple_of(2)).words_when_used(48 + 32 * (G / 2) + 16 * PART);
+                let high = block.asking(G == 1 + 2 * PART).words_when_used(16 + 16 * PART);
                 unrolled!(0 1 2 3, C => {
-                    // Bits 2J and 2J + 1 of each byte, moved to bits 4 and 5.
-                    let (word, high) = (words.at(C), high.at(C));
-                    let pair = s.and(s.shr_by(high, 2 * J as u32), s.splat_i(0x0303_0303));
-                    let bits = s.shl::<4>(pair);
-                    let low = s.or(low_nibbles(s, word), s.and(bits, fifth));
-                    let high = s.or(high_nibbles(s, word), s.and(s.shr16::<1>(bits), fifth));
-                    sink.quad(2 * J, 0, 4 * PART + C, low);
-                    sink.quad(2 * J + 1, 1, 4 * PART + C, high);
+                    let (low, fifth) = (nibbles(s, words.at(C), G % 2), moved(s, high.at(C), G, 4));
+                    sink.quad(G, 4 * PART + C, s.or(low, s.and(fifth, s.splat_i(0x1010_1010))));
                 });
             });
-            let scale = scaled(s, d, scales[J / 2], 2 * (J % 2));
-            let min = scaled(s, dmin, mins[J / 2], 2 * (J % 2));
-            sink.finish(2 * J, 0, 0, scale[0], min[0]);
-            sink.finish(2 * J + 1, 1, 0, scale[1], min[1]);
+            let [scale, min] = scaled(s, [d, dmin], [scales, mins], G);
+            sink.finish(G, 0, scale, min);
         });
     }
 }
@@ -234,35 +221,29 @@ impl Format for Q6K {
         (112, 16),
         (176, 16),
     ];
+    const MOST: u8 = 63;
     const OFFSET: i32 = 32;
     const HALVES: usize = 2;
 
     #[inline(always)]
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
         let s = block.s;
-        let (words, d) = (block.words(192), block.half(208));
-        let (nibble, upper) = (s.splat_i(0x0F0F_0F0F), s.splat_i(0x3030_3030));
-        unrolled!(0 1, N => {
-            // Four groups share the words of their upper bits; two at a time leave more registers to the sums.
-            unrolled!(0 1, PAIR => {
-                let block = block.turn(PAIR, 2);
-                unrolled!(0 1, HALF => {
-                    let first = block.words_when_used(64 * N + 16 * HALF);
-                    let second = block.words_when_used(64 * N + 16 * HALF + 32);
-                    let high = block.words_when_used(128 + 32 * N + 16 * HALF);
+        let d = block.half(208);
+        for n in 0..2 {
+            let (scales, block) = (block.skip(8 * n), block.skip(96 * n));
+            unrolled!(0 1, HALF => {
+                unrolled!(0 1 2 3, J => {
+                    let words = block.asking(J < 2).words_when_used(16 * HALF + 32 * (J % 2));
+                    let high = block.asking(J == 2).words_when_used(16 * HALF + 128);
                     unrolled!(0 1 2 3, C => {
-                        let of_pair = |word| s.shr_by(word, 4 * PAIR as u32);
-                        let (first, second, high) = (of_pair(first.at(C)), of_pair(second.at(C)), of_pair(high.at(C)));
-                        let (group, c) = (4 * N + 2 * PAIR, 4 * HALF + C);
-                        sink.quad(group, 0, c, join(s, (first, nibble), (s.shl16::<4>(high), upper)));
-                        sink.quad(group + 1, 1, c, join(s, (second, nibble), (s.shl16::<2>(high), upper)));
+                        let (low, upper) = (nibbles(s, words.at(C), J / 2), moved(s, high.at(C), 2 * J, 4));
+                        sink.quad(4 * n + J, 4 * HALF + C, s.or(low, s.and(upper, s.splat_i(0x3030_3030))));
                     });
-                    unrolled!(0 1, J => {
-                        let scale = s.mul(d, signed_byte(s, words[2 * N + PAIR], 2 * J + HALF));
-                        sink.finish(4 * N + 2 * PAIR + J, J, HALF, scale, scale);
-                    });
+                    let word = scales.asking(HALF == 0 && J.is_multiple_of(2)).word(192 + 4 * (J / 2));
+                    let scale = s.mul(d, signed_byte(s, word, 2 * (J % 2) + HALF));
+                    sink.finish(4 * n + J, HALF, scale, scale);
                 });
             });
-        });
+        }
     }
 }

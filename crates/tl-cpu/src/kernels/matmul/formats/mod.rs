@@ -40,10 +40,14 @@ pub(crate) trait Format: Copy + 'static {
     const BYTES: usize;
     /// The block cut into pieces, in the order in which they are read, each as its offset and its bytes: words, or one or two bytes that are none.
     const PIECES: &'static [(usize, usize)];
+    /// A word with a bit of each of 32 values, by its offset. Tiles hold it [`by_quads`].
+    const BITS: Option<usize> = None;
     /// Where each byte of the block stands if the pieces follow each other.
     const PLACES: [u8; MAX_BYTES] = places(Self::PIECES);
     /// Whether the bytes of a quad are signed.
     const SIGNED: bool = false;
+    /// The largest byte of a quad.
+    const MOST: u8 = u8::MAX;
     /// What is subtracted from each byte.
     const OFFSET: i32 = 0;
     /// Scales in a group of 32 values: 1, or 2 for its halves.
@@ -86,9 +90,6 @@ pub(crate) struct Block<S, Fmt> {
     data: *const u8,
     /// Whether what stands [`AHEAD`] bytes after its words is asked for.
     asks: bool,
-    /// How many times its words are read, and which time this is: one request is enough for all of them.
-    turns: usize,
-    turn: usize,
     format: PhantomData<Fmt>,
 }
 
@@ -105,14 +106,19 @@ impl<S: Simd, Fmt: Format> Block<S, Fmt> {
     /// A block of sixteen rows can be read at `data`, as `packed` lays it out.
     #[inline(always)]
     pub unsafe fn new(s: S, data: *const u8, asks: bool) -> Self {
-        Self { s, data, asks, turns: 1, turn: 0, format: PhantomData }
+        Self { s, data, asks, format: PhantomData }
     }
 
-    /// The block where its words are read `turns` times, for the `turn`-th time. Each time asks for a part of what is to be asked for, since requests that
-    /// come all at once fill the places in which a processor keeps them.
+    /// The block from `bytes` bytes on: what stands so much later, in the order of the pieces, is read at the offsets of what stands first.
     #[inline(always)]
-    pub fn turn(self, turn: usize, turns: usize) -> Self {
-        Self { turns, turn, ..self }
+    pub fn skip(self, bytes: usize) -> Self {
+        Self { data: self.data.wrapping_add(bytes * LANES), ..self }
+    }
+
+    /// The block, whose words are asked for only if `asks`: for words that are read several times.
+    #[inline(always)]
+    pub fn asking(self, asks: bool) -> Self {
+        Self { asks: self.asks && asks, ..self }
     }
 
     /// Where `bytes` bytes at `offset` of each row begin.
@@ -127,7 +133,7 @@ impl<S: Simd, Fmt: Format> Block<S, Fmt> {
     #[inline(always)]
     pub fn word(self, offset: usize) -> S::I {
         let place = self.place(offset, WORD);
-        if self.asks && usize::from(Fmt::PLACES[offset]) / WORD % self.turns == self.turn {
+        if self.asks {
             prefetch(place.wrapping_add(AHEAD));
         } else {
             barrier();
@@ -186,15 +192,43 @@ impl<S: Simd, Fmt: Format> Words<S, Fmt> {
 
 /// Takes what a block comes apart into.
 pub(crate) trait Sink<S: Simd> {
-    /// Values `4c..4c + 4` of group `group` of the block, a byte each. Groups that are unpacked at the same time have different
-    /// `slot`s, below [`SLOTS`].
-    fn quad(&mut self, group: usize, slot: usize, c: usize, bytes: S::I);
-    /// Ends a group, or its half `half` if the format has two: all its quads were given, and these are its scale and minimum.
-    fn finish(&mut self, group: usize, slot: usize, half: usize, scale: S::F, min: S::F);
+    /// Values `4c..4c + 4` of group `group` of the block, a byte each.
+    fn quad(&mut self, group: usize, c: usize, bytes: S::I);
+    /// Ends a group, or its half `half` if the format has two: all its quads were given and none of another group, and these are its scale and minimum.
+    fn finish(&mut self, group: usize, half: usize, scale: S::F, min: S::F);
 }
 
-/// How many groups a format unpacks at the same time, at most.
-pub(crate) const SLOTS: usize = 4;
+/// Bits of 32 values as quads have them: that of value `4c + i` is bit `c` of byte `i`.
+#[inline(always)]
+pub(super) fn by_quads(bits: u32) -> u32 {
+    let byte = |i: u32| {
+        // Every fourth bit, brought together by twos, fours and eights.
+        let bits = bits >> i & 0x1111_1111;
+        let bits = (bits | bits >> 3) & 0x0303_0303;
+        let bits = (bits | bits >> 6) & 0x000F_000F;
+        (bits | bits >> 12) & 0xFF
+    };
+    byte(0) | byte(1) << 8 | byte(2) << 16 | byte(3) << 24
+}
+
+/// Words moved so that bit `from` of each byte becomes its bit `to`. Bits of neighbouring bytes come in.
+#[inline(always)]
+pub(super) fn moved<S: Simd>(s: S, word: S::I, from: usize, to: usize) -> S::I {
+    match to as i32 - from as i32 {
+        4 => s.shl16::<4>(word),
+        3 => s.shl16::<3>(word),
+        2 => s.shl16::<2>(word),
+        1 => s.shl16::<1>(word),
+        0 => word,
+        -1 => s.shr16::<1>(word),
+        -2 => s.shr16::<2>(word),
+        -3 => s.shr16::<3>(word),
+        -4 => s.shr16::<4>(word),
+        -5 => s.shr16::<5>(word),
+        -6 => s.shr16::<6>(word),
+        _ => unreachable!("no format has bits so far from where they belong"),
+    }
+}
 
 /// The low four bits of each byte.
 #[inline(always)]

@@ -17,21 +17,22 @@ impl Format for Mxfp4 {
     const BLOCK: usize = 32;
     const BYTES: usize = 17;
     const PIECES: &'static [(usize, usize)] = &[(1, 16), (0, 1)];
+    const MOST: u8 = 2 * RAISE as u8;
     const OFFSET: i32 = RAISE;
 
     #[inline(always)]
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
-        let s = block.s;
-        for (c, word) in block.words(1).into_iter().enumerate() {
-            sink.quad(0, 0, c, s.lookup(&RAISED, low_nibbles(s, word)));
-            sink.quad(0, 0, c + 4, s.lookup(&RAISED, high_nibbles(s, word)));
-        }
+        let (s, words) = (block.s, block.words(1));
+        unrolled!(0 1 2 3, C => {
+            sink.quad(0, C, s.lookup(&RAISED, low_nibbles(s, words[C])));
+            sink.quad(0, C + 4, s.lookup(&RAISED, high_nibbles(s, words[C])));
+        });
         // Half of the exponent each, for 2^−128 is not a normal number.
         let exponent = block.byte(0);
         let half = s.shr::<1>(exponent);
         let rest = s.sub_i(exponent, half);
         let power = |e| s.from_bits(s.shl::<23>(s.add_i(e, s.splat_i(63))));
         let scale = s.mul(power(half), power(rest));
-        sink.finish(0, 0, 0, scale, scale);
+        sink.finish(0, 0, scale, scale);
     }
 }

@@ -14,24 +14,26 @@ pub(crate) struct Q4_1;
 /// Hands over the 32 nibbles of the 16 bytes from `offset` on.
 #[inline(always)]
 fn nibbles<S: Simd, Fmt: Format, K: Sink<S>>(block: Block<S, Fmt>, offset: usize, sink: &mut K) {
-    let s = block.s;
-    for (c, word) in block.words(offset).into_iter().enumerate() {
-        sink.quad(0, 0, c, low_nibbles(s, word));
-        sink.quad(0, 0, c + 4, high_nibbles(s, word));
-    }
+    let (s, words) = (block.s, block.words_when_used(offset));
+    unrolled!(0 1 2 3, C => {
+        let word = words.at(C);
+        sink.quad(0, C, low_nibbles(s, word));
+        sink.quad(0, C + 4, high_nibbles(s, word));
+    });
 }
 
 impl Format for Q4_0 {
     const BLOCK: usize = 32;
     const BYTES: usize = 18;
     const PIECES: &'static [(usize, usize)] = &[(2, 16), (0, 2)];
+    const MOST: u8 = 15;
     const OFFSET: i32 = 8;
 
     #[inline(always)]
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
         nibbles(block, 2, sink);
         let scale = block.half(0);
-        sink.finish(0, 0, 0, scale, scale);
+        sink.finish(0, 0, scale, scale);
     }
 }
 
@@ -39,11 +41,12 @@ impl Format for Q4_1 {
     const BLOCK: usize = 32;
     const BYTES: usize = 20;
     const PIECES: &'static [(usize, usize)] = &[(4, 16), (0, 2), (2, 2)];
+    const MOST: u8 = 15;
     const MINS: bool = true;
 
     #[inline(always)]
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
         nibbles(block, 4, sink);
-        sink.finish(0, 0, 0, block.half(0), block.half(2));
+        sink.finish(0, 0, block.half(0), block.half(2));
     }
 }

@@ -16,11 +16,10 @@ impl Format for Q8_0 {
     #[inline(always)]
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
         unrolled!(0 1, PART => {
-            for (c, word) in block.words(2 + 16 * PART).into_iter().enumerate() {
-                sink.quad(0, 0, 4 * PART + c, word);
-            }
+            let words = block.words(2 + 16 * PART);
+            unrolled!(0 1 2 3, C => { sink.quad(0, 4 * PART + C, words[C]) });
         });
         let scale = block.half(0);
-        sink.finish(0, 0, 0, scale, scale);
+        sink.finish(0, 0, scale, scale);
     }
 }
