@@ -9,12 +9,14 @@
 //! ```
 //!
 //! A piece of one or two bytes is cut like a word of its own. A tile takes as many bytes as its rows; the last one is filled up with rows of zeros.
+//!
+//! Where files have bits of several groups of values in one byte, tiles have those of one group (`regroup`): so each word is read once, for its group alone.
 
 #![expect(unsafe_code, reason = "the kernel reads and writes through pointers")]
 
 use std::marker::PhantomData;
 
-use super::formats::{Format, WORD, by_quads};
+use super::formats::{Format, WORD};
 use crate::simd::{LANES, Simd, SimdFn};
 
 /// Packs rows of so many bytes into tiles: rows, bytes of a row, tiles. Of the last tile, rows that are not there are left as they are.
@@ -49,6 +51,8 @@ impl<Fmt: Format> SimdFn for Pack<'_, Fmt> {
                         pack_block::<Fmt>(&row[i * Fmt::BYTES..][..Fmt::BYTES], lane, block);
                     }
                 }
+                // SAFETY: The block of the tile has been written, or is zeros.
+                unsafe { regroup::<S, Fmt>(s, block) };
             }
         }
     }
@@ -89,12 +93,6 @@ unsafe fn pack_blocks<S: Simd, Fmt: Format>(s: S, row: *const u8, row_bytes: usi
         }
         place += bytes;
     }
-    if let Some(offset) = Fmt::BITS {
-        let at = usize::from(Fmt::PLACES[offset]) * LANES;
-        for word in block[at..at + LANES * WORD].as_chunks_mut().0 {
-            *word = by_quads(u32::from_le_bytes(*word)).to_le_bytes();
-        }
-    }
 }
 
 /// Puts the block of a row where it belongs in the block of its tile.
@@ -104,16 +102,71 @@ fn pack_block<Fmt: Format>(row: &[u8], lane: usize, block: &mut [u8]) {
         let width = bytes.min(WORD);
         for at in (0..bytes).step_by(width) {
             let to = (place + at) * LANES + lane * width;
-            let (to, from) = (&mut block[to..to + width], &row[offset + at..offset + at + width]);
-            match from.try_into() {
-                Ok(word) if Fmt::BITS == Some(offset + at) => {
-                    to.copy_from_slice(&by_quads(u32::from_le_bytes(word)).to_le_bytes())
-                }
-                _ => to.copy_from_slice(from),
-            }
+            block[to..to + width].copy_from_slice(&row[offset + at..offset + at + width]);
         }
         place += bytes;
     }
+}
+
+/// Brings bits of the same group together, in the words of a tile's block.
+///
+/// # Safety
+/// The block has all bytes of sixteen blocks.
+#[inline(always)]
+unsafe fn regroup<S: Simd, Fmt: Format>(s: S, block: &mut [u8]) {
+    assert!(block.len() == LANES * Fmt::BYTES, "the block of a tile has sixteen blocks");
+    let word =
+        |offset: usize| block.as_ptr().wrapping_add(usize::from(Fmt::PLACES[offset]) * LANES).cast_mut();
+    for &(offset, bits) in Fmt::PLANES {
+        let mut words = [s.splat_i(0); 8];
+        for (i, to) in words.iter_mut().enumerate() {
+            // SAFETY: Planes are words of the block.
+            *to = unsafe { s.load_i(word(offset + WORD * i).cast()) };
+        }
+        for (i, words) in by_groups(s, words, bits).into_iter().enumerate() {
+            // SAFETY: As above.
+            unsafe { s.store_i(word(offset + WORD * i).cast(), words) };
+        }
+    }
+    if let Some(offset) = Fmt::BITS {
+        // SAFETY: The word is one of the block, sixteen times.
+        let bits = unsafe { std::slice::from_raw_parts_mut(word(offset).cast::<[u8; WORD]>(), LANES) };
+        bits.iter_mut().for_each(|bits| *bits = by_quads(u32::from_le_bytes(*bits)).to_le_bytes());
+    }
+}
+
+/// A plane by groups: each byte of its eight words has `bits` bits of each of `8 / bits` groups, and each word that comes out `8 / bits` quads of a group.
+/// The groups follow each other.
+#[inline(always)]
+fn by_groups<S: Simd>(s: S, words: [S::I; 8], bits: usize) -> [S::I; 8] {
+    let (per_word, mask) = (8 / bits, s.splat_i(0x0101_0101 * ((1 << bits) - 1)));
+    let mut out = [s.splat_i(0); 8];
+    for (i, out) in out.iter_mut().enumerate() {
+        let (group, first) = (i / bits, i % bits * per_word);
+        for word in words[first..first + per_word].iter().rev() {
+            let quad = s.and(s.shr_by(*word, (bits * group) as u32), mask);
+            let before = match bits {
+                1 => s.shl::<1>(*out),
+                2 => s.shl::<2>(*out),
+                _ => s.shl::<4>(*out),
+            };
+            *out = s.or(before, quad);
+        }
+    }
+    out
+}
+
+/// Bits of 32 values by quads: that of value `4c + i` is bit `c` of byte `i`.
+#[inline(always)]
+fn by_quads(bits: u32) -> u32 {
+    let byte = |i: u32| {
+        // Every fourth bit, brought together by twos, fours and eights.
+        let bits = bits >> i & 0x1111_1111;
+        let bits = (bits | bits >> 3) & 0x0303_0303;
+        let bits = (bits | bits >> 6) & 0x000F_000F;
+        (bits | bits >> 12) & 0xFF
+    };
+    byte(0) | byte(1) << 8 | byte(2) << 16 | byte(3) << 24
 }
 
 #[cfg(test)]
@@ -133,6 +186,10 @@ mod tests {
             let blocks = tile.chunks_mut(LANES * Fmt::BYTES).zip(bytes.chunks(Fmt::BYTES));
             blocks.for_each(|(to, from)| pack_block::<Fmt>(from, row % LANES, to));
         }
+        // SAFETY: These are the blocks of tiles.
+        expected
+            .chunks_mut(LANES * Fmt::BYTES)
+            .for_each(|block| unsafe { regroup::<_, Fmt>(Portable, block) });
         let mut tiles = vec![0; expected.len()];
         s.vectorize(Pack { rows: &rows, row_bytes, tiles: &mut tiles, format: PhantomData::<Fmt> });
         assert!(tiles == expected, "{} bytes a block, {}", Fmt::BYTES, S::NAME);
@@ -153,6 +210,27 @@ mod tests {
         check::<S, iq4::Iq4Nl>(s);
         check::<S, iq4::Iq4Xs>(s);
         check::<S, mxfp4::Mxfp4>(s);
+    }
+
+    /// Each byte of a plane has a bit pattern that says where its bits belong.
+    #[test]
+    fn planes_are_cut_by_groups_and_bits_by_quads() {
+        for bits in [1, 2, 4] {
+            let words: [u32; 8] = std::array::from_fn(|i| 0x9E37_79B9u32.wrapping_mul(i as u32 + 1));
+            let grouped = by_groups(Portable, words.map(|word| [word as i32; LANES]), bits);
+            for (quad, byte, group) in
+                (0..8).flat_map(|q| (0..4).flat_map(move |b| (0..8 / bits).map(move |g| (q, b, g))))
+            {
+                let mask = (1 << bits) - 1;
+                let expected = words[quad] >> (8 * byte + bits * group) & mask;
+                let (word, place) = (group * bits + quad * bits / 8, quad % (8 / bits) * bits);
+                let got = grouped[word][quad] as u32 >> (8 * byte + place) & mask;
+                assert_eq!(got, expected, "{bits} bits: quad {quad}, byte {byte}, group {group}");
+            }
+        }
+        for value in 0..32 {
+            assert_eq!(by_quads(1 << value), 1 << (8 * (value % 4) + value / 4), "the bit of value {value}");
+        }
     }
 
     #[test]

@@ -40,7 +40,10 @@ pub(crate) trait Format: Copy + 'static {
     const BYTES: usize;
     /// The block cut into pieces, in the order in which they are read, each as its offset and its bytes: words, or one or two bytes that are none.
     const PIECES: &'static [(usize, usize)];
-    /// A word with a bit of each of 32 values, by its offset. Tiles hold it [`by_quads`].
+    /// Words with bits of several groups in each byte: the offset of eight, and how many bits of a value are in a byte. In tiles a group has them by itself:
+    /// of the eight words, those of the first group come first, and bits `bits · i` and up of their bytes belong to the `i`-th of a word's quads.
+    const PLANES: &'static [(usize, usize)] = &[];
+    /// The offset of a word with a bit of each of 32 values. In tiles that of value `4c + i` is bit `c` of byte `i`.
     const BITS: Option<usize> = None;
     /// Where each byte of the block stands if the pieces follow each other.
     const PLACES: [u8; MAX_BYTES] = places(Self::PIECES);
@@ -113,12 +116,6 @@ impl<S: Simd, Fmt: Format> Block<S, Fmt> {
     #[inline(always)]
     pub fn skip(self, bytes: usize) -> Self {
         Self { data: self.data.wrapping_add(bytes * LANES), ..self }
-    }
-
-    /// The block, whose words are asked for only if `asks`: for words that are read several times.
-    #[inline(always)]
-    pub fn asking(self, asks: bool) -> Self {
-        Self { asks: self.asks && asks, ..self }
     }
 
     /// Where `bytes` bytes at `offset` of each row begin.
@@ -196,19 +193,6 @@ pub(crate) trait Sink<S: Simd> {
     fn quad(&mut self, group: usize, c: usize, bytes: S::I);
     /// Ends a group, or its half `half` if the format has two: all its quads were given and none of another group, and these are its scale and minimum.
     fn finish(&mut self, group: usize, half: usize, scale: S::F, min: S::F);
-}
-
-/// Bits of 32 values as quads have them: that of value `4c + i` is bit `c` of byte `i`.
-#[inline(always)]
-pub(super) fn by_quads(bits: u32) -> u32 {
-    let byte = |i: u32| {
-        // Every fourth bit, brought together by twos, fours and eights.
-        let bits = bits >> i & 0x1111_1111;
-        let bits = (bits | bits >> 3) & 0x0303_0303;
-        let bits = (bits | bits >> 6) & 0x000F_000F;
-        (bits | bits >> 12) & 0xFF
-    };
-    byte(0) | byte(1) << 8 | byte(2) << 16 | byte(3) << 24
 }
 
 /// Words moved so that bit `from` of each byte becomes its bit `to`. Bits of neighbouring bytes come in.
