@@ -14,7 +14,8 @@
 //! instruction set: all give the same bits.
 //!
 //! Where four products of bytes are one instruction, unpacked weights stay bytes and meet the high and the low bytes of the
-//! activations, `int = 256 · Σ w · high + Σ w · low`; elsewhere they are widened to 16 bits.
+//! activations, `int = 256 · Σ w · high + Σ w · low`. Where two are, and add up to 16 bits, one row of activations meets weights of few bits
+//! like that, as many products to a sum as fit. Else weights are widened to 16 bits.
 
 #![expect(unsafe_code, reason = "the kernels read and write through pointers")]
 #![expect(clippy::needless_range_loop, reason = "counted loops over constants keep the arrays in registers")]
@@ -312,9 +313,9 @@ impl<S: Simd> Sums<S> {
         *self = Self { whole: s.dot_pairs(high, self.low, s.splat_i(0x0001_0001)), ..Self::zero(s) };
     }
 
-    /// The sum, with which the next group begins.
+    /// The sum, and zeros for what comes next.
     #[inline(always)]
-    fn take<Fmt: Format>(&mut self, s: S) -> S::I {
+    fn take(&mut self, s: S) -> S::I {
         if self.quads > 0 {
             self.widen(s);
         }
@@ -323,13 +324,13 @@ impl<S: Simd> Sums<S> {
     }
 }
 
-/// How activations stand that many rows are multiplied by.
+/// The layout of activations that several rows are read in.
 #[inline(always)]
 pub(super) const fn layout<S: Simd>() -> Layout {
     if S::BYTE_DOTS { Layout::Bytes } else { Layout::Pairs }
 }
 
-/// How the only row of activations stands.
+/// The layout of activations that one row is read in.
 #[inline(always)]
 const fn one_row_layout<S: Simd, Fmt: Format>() -> Layout {
     if matches!(meeting::<S, Fmt>(), Meeting::Pairs) { Layout::Pairs } else { Layout::Bytes }
@@ -448,7 +449,7 @@ impl<S: Simd, Fmt: Format> Sink<S> for MultiplyRow<S, Fmt> {
         let s = self.s;
         // SAFETY: There is a `GroupMeta` for every group of the block.
         let meta = unsafe { &*self.meta.add(group) };
-        let int = self.sums.take::<Fmt>(s);
+        let int = self.sums.take(s);
         self.acc[half] = extend::<S, Fmt>(s, int, meta, half, (scale, min), self.acc[half]);
     }
 }

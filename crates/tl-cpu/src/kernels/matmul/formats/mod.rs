@@ -49,7 +49,7 @@ pub(crate) trait Format: Copy + 'static {
     const PLACES: [u8; MAX_BYTES] = places(Self::PIECES);
     /// Whether the bytes of a quad are signed.
     const SIGNED: bool = false;
-    /// The largest byte of a quad.
+    /// The largest byte of a quad, if bytes have no signs.
     const MOST: u8 = u8::MAX;
     /// What is subtracted from each byte.
     const OFFSET: i32 = 0;
