@@ -207,8 +207,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `a` where the mask is set, else `b`.
     fn select(self, mask: Self::M, a: Self::F, b: Self::F) -> Self::F;
 
-    /// The same value, of which the compiler knows nothing. It would else sum what comes first and what comes last by themselves, and keep in memory what both
-    /// need; only where a vector is two registers of sixteen are there too few for that.
+    /// The same value, of which the compiler knows nothing, and which is computed where it stands. The compiler would else sum what comes first and what comes
+    /// last by themselves, and keep in memory what both need; only where a vector is two registers of sixteen are there too few for that.
     #[inline(always)]
     fn hidden(self, a: Self::I) -> Self::I {
         a

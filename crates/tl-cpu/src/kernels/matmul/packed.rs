@@ -115,8 +115,8 @@ fn pack_block<Fmt: Format>(row: &[u8], lane: usize, block: &mut [u8]) {
 #[inline(always)]
 unsafe fn regroup<S: Simd, Fmt: Format>(s: S, block: &mut [u8]) {
     assert!(block.len() == LANES * Fmt::BYTES, "the block of a tile has sixteen blocks");
-    let word =
-        |offset: usize| block.as_ptr().wrapping_add(usize::from(Fmt::PLACES[offset]) * LANES).cast_mut();
+    let start = block.as_mut_ptr();
+    let word = |offset: usize| start.wrapping_add(usize::from(Fmt::PLACES[offset]) * LANES);
     for &(offset, bits) in Fmt::PLANES {
         let mut words = [s.splat_i(0); 8];
         for (i, to) in words.iter_mut().enumerate() {
@@ -212,7 +212,7 @@ mod tests {
         check::<S, mxfp4::Mxfp4>(s);
     }
 
-    /// Each byte of a plane has a bit pattern that says where its bits belong.
+    /// Every bit of words without a pattern, by the formula.
     #[test]
     fn planes_are_cut_by_groups_and_bits_by_quads() {
         for bits in [1, 2, 4] {

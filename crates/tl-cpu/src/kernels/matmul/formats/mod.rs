@@ -89,8 +89,9 @@ const fn places(pieces: &[(usize, usize)]) -> [u8; MAX_BYTES] {
 /// A block of each of sixteen rows, a row a lane. Bytes are named by their offset in the block as files have it, a constant.
 pub(crate) struct Block<S, Fmt> {
     pub s: S,
-    /// The pieces.
+    /// The pieces, without so many bytes of each row that were skipped.
     data: *const u8,
+    skipped: usize,
     /// Whether what stands [`AHEAD`] bytes after its words is asked for.
     asks: bool,
     format: PhantomData<Fmt>,
@@ -109,13 +110,13 @@ impl<S: Simd, Fmt: Format> Block<S, Fmt> {
     /// A block of sixteen rows can be read at `data`, as `packed` lays it out.
     #[inline(always)]
     pub unsafe fn new(s: S, data: *const u8, asks: bool) -> Self {
-        Self { s, data, asks, format: PhantomData }
+        Self { s, data, skipped: 0, asks, format: PhantomData }
     }
 
     /// The block from `bytes` bytes on: what stands so much later, in the order of the pieces, is read at the offsets of what stands first.
     #[inline(always)]
     pub fn skip(self, bytes: usize) -> Self {
-        Self { data: self.data.wrapping_add(bytes * LANES), ..self }
+        Self { data: self.data.wrapping_add(bytes * LANES), skipped: self.skipped + bytes, ..self }
     }
 
     /// Where `bytes` bytes at `offset` of each row begin.
@@ -123,6 +124,7 @@ impl<S: Simd, Fmt: Format> Block<S, Fmt> {
     fn place(self, offset: usize, bytes: usize) -> *const u8 {
         let place = usize::from(Fmt::PLACES[offset]);
         assert!(place + bytes <= Fmt::BYTES, "the bytes are in the block");
+        debug_assert!(self.skipped + place + bytes <= Fmt::BYTES, "and they are with what was skipped");
         self.data.wrapping_add(place * LANES)
     }
 
