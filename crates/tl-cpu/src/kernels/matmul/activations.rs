@@ -31,7 +31,7 @@ pub(crate) enum Layout {
     Bytes,
 }
 
-/// The layouts that products of an instruction set read.
+/// The layouts that products of an instruction set read, several rows in the first.
 pub(crate) const fn layouts<S: Simd>() -> &'static [Layout] {
     match (S::BYTE_DOTS, S::BYTE_PAIRS) {
         (true, _) => &[Layout::Bytes],
@@ -215,16 +215,18 @@ unsafe fn quantize_group<S: Simd>(s: S, x: *const f32) -> ([S::I; 2], GroupMeta)
 /// There is room for the group in these layouts.
 #[inline(always)]
 unsafe fn store_group<S: Simd>(s: S, integers: [S::I; 2], to: RowWriter, group: usize) {
-    for (half, q) in integers.into_iter().enumerate() {
-        // SAFETY: The caller vouches for the room.
-        unsafe {
-            if const { S::BYTE_DOTS || S::BYTE_PAIRS } {
-                let high = to.bytes.add(group * 2 * GROUP + half * LANES);
-                s.store_bytes(high, s.sar::<8>(s.add_i(q, s.splat_i(128))));
-                s.store_bytes(high.add(GROUP), q);
-            }
-            if const { !S::BYTE_DOTS } {
-                s.store_even_odd(to.pairs.add(group * GROUP + half * LANES), q);
+    for layout in const { layouts::<S>() } {
+        for (half, q) in integers.into_iter().enumerate() {
+            // SAFETY: The caller vouches for the room.
+            unsafe {
+                match layout {
+                    Layout::Pairs => s.store_even_odd(to.pairs.add(group * GROUP + half * LANES), q),
+                    Layout::Bytes => {
+                        let high = to.bytes.add(group * 2 * GROUP + half * LANES);
+                        s.store_bytes(high, s.sar::<8>(s.add_i(q, s.splat_i(128))));
+                        s.store_bytes(high.add(GROUP), q);
+                    }
+                }
             }
         }
     }

@@ -23,7 +23,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::activations::{GROUP, GroupMeta, Layout, QuantizedRows};
+use super::activations::{GROUP, GroupMeta, Layout, QuantizedRows, layouts};
 use super::float::FloatScratch;
 use super::formats::{Block, Format, Sink};
 use super::panel;
@@ -327,7 +327,7 @@ impl<S: Simd> Sums<S> {
 /// The layout of activations that several rows are read in.
 #[inline(always)]
 pub(super) const fn layout<S: Simd>() -> Layout {
-    if S::BYTE_DOTS { Layout::Bytes } else { Layout::Pairs }
+    layouts::<S>()[0]
 }
 
 /// The layout of activations that one row is read in.

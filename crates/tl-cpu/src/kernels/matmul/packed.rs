@@ -1,4 +1,4 @@
-//! Quantized weights as the integer products read them: the bytes of the file in another order, so that what sixteen lanes take is one load, and what a
+//! Quantized weights as the integer products read them: the bits of the file in another order, so that what sixteen lanes take is one load, and what a
 //! thread reads is one stream, which processors fetch by themselves.
 //!
 //! Sixteen rows are a tile. In a tile the blocks follow each other, in a block its pieces in the order in which they are read, and each word of a piece

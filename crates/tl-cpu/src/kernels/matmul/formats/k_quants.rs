@@ -1,7 +1,7 @@
 //! Q2_K to Q6_K: blocks of 256 values under scales that are small integers times one or two half-precision numbers.
 //!
-//! In Q2_K, Q3_K and Q6_K groups of 16 have scales of their own; the bits of value `i` of four groups of 32 share a byte. In Q4_K and
-//! Q5_K groups of 32 have a scale and a minimum of six bits each, and two groups share bytes.
+//! In Q2_K, Q3_K and Q6_K groups of 16 have scales of their own; in Q4_K and Q5_K groups of 32 have a scale and a minimum of six bits each. In files the bits of
+//! value `i` of two, four or eight groups share a byte, in tiles a group has its own ([`Format::PLANES`]): they are unpacked one after the other.
 
 use super::{Block, Format, Sink, WORD, byte, high_nibbles, low_nibbles, moved};
 use crate::simd::Simd;
@@ -25,12 +25,6 @@ pub(crate) struct Q5K;
 /// `low: [u8; 128], high: [u8; 64], scales: [i8; 16], d: f16`, value = d · scale · (bits − 32).
 #[derive(Clone, Copy)]
 pub(crate) struct Q6K;
-
-/// Some bits of one value and some of another.
-#[inline(always)]
-fn join<S: Simd>(s: S, (a, a_bits): (S::I, S::I), (b, b_bits): (S::I, S::I)) -> S::I {
-    s.or(s.and(a, a_bits), s.and(b, b_bits))
-}
 
 /// Byte `i` of each lane, signed, as `f32`.
 #[inline(always)]
@@ -132,9 +126,9 @@ impl Format for Q3K {
             unrolled!(0 1, HALF => {
                 let word = block.word(32 + WORD * HALF);
                 unrolled!(0 1 2 3, C => {
-                    let (low, third) = (moved(s, word, 2 * C, 0), moved(s, third, 4 * HALF + C, 2));
-                    let bits = join(s, (low, s.splat_i(0x0303_0303)), (third, s.splat_i(0x0404_0404)));
-                    sink.quad(group, 4 * HALF + C, bits);
+                    let low = s.and(moved(s, word, 2 * C, 0), s.splat_i(0x0303_0303));
+                    let third = s.and(moved(s, third, 4 * HALF + C, 2), s.splat_i(0x0404_0404));
+                    sink.quad(group, 4 * HALF + C, s.or(low, third));
                 });
                 let scale = scales[2 * group + HALF];
                 sink.finish(group, HALF, scale, scale);
