@@ -168,6 +168,7 @@ impl Simd for Avx2 {
         shl16<N>(a: I) -> I = _mm256_slli_epi16::<N>;
         shr16<N>(a: I) -> I = _mm256_srli_epi16::<N>;
         sar16<N>(a: I) -> I = _mm256_srai_epi16::<N>;
+        sub_bytes(a: I, b: I) -> I = _mm256_sub_epi8;
         add16(a: I, b: I) -> I = _mm256_add_epi16;
         mul_bytes(a: I, b: I) -> I = _mm256_maddubs_epi16;
     }

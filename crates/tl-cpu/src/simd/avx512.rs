@@ -109,6 +109,7 @@ impl Simd for Avx512 {
         sub_i(a: I, b: I) -> I = _mm512_sub_epi32;
         dot_pairs(acc: I, a: I, b: I) -> I = _mm512_dpwssd_epi32;
         dot_quads(acc: I, a: I, b: I) -> I = _mm512_dpbusd_epi32;
+        sub_bytes(a: I, b: I) -> I = _mm512_sub_epi8;
         add16(a: I, b: I) -> I = _mm512_add_epi16;
         mul_bytes(a: I, b: I) -> I = _mm512_maddubs_epi16;
     }

@@ -262,6 +262,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn add_i(self, a: Self::I, b: Self::I) -> Self::I;
     /// Difference of lanes of 32 bits.
     fn sub_i(self, a: Self::I, b: Self::I) -> Self::I;
+    /// Differences of bytes.
+    fn sub_bytes(self, a: Self::I, b: Self::I) -> Self::I;
     /// Lanes of 32 bits shifted left.
     fn shl<const N: i32>(self, a: Self::I) -> Self::I;
     /// Lanes of 32 bits shifted right, zeros in.

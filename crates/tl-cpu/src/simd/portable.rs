@@ -331,6 +331,14 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn sub_bytes(self, a: I, b: I) -> I {
+        map(a, b, |a, b| {
+            let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
+            i32::from_le_bytes(std::array::from_fn(|i| a[i].wrapping_sub(b[i])))
+        })
+    }
+
+    #[inline(always)]
     fn add16(self, a: I, b: I) -> I {
         std::array::from_fn(|i| {
             (a[i].wrapping_add(b[i]) & 0xFFFF) | ((a[i] >> 16).wrapping_add(b[i] >> 16) << 16)

@@ -39,7 +39,7 @@ impl SimdFn for Everything<'_> {
             int! {
                 s.bits(a); s.splat_i(-7); s.and(i, j); s.or(i, j); s.xor(i, j); s.add_i(i, j); s.sub_i(i, j);
                 s.shl::<5>(i); s.shr::<5>(i); s.sar::<5>(i); s.shr_by(i, 9); s.shl16::<3>(i);
-                s.shr16::<3>(i); s.sar16::<3>(i); s.dot_pairs(i, j, k); s.dot_quads(i, j, k); s.add16(i, j); s.mul_bytes(i, j);
+                s.shr16::<3>(i); s.sar16::<3>(i); s.dot_pairs(i, j, k); s.dot_quads(i, j, k); s.add16(i, j); s.mul_bytes(i, j); s.sub_bytes(i, j);
                 s.to_i32(s.load([0.5, 1.5, -2.5, 7.0e8].repeat(4).as_ptr()));
                 s.lookup(&[0, 1, 254, 3, 4, 251, 6, 7, 8, 9, 246, 11, 12, 13, 14, 128], s.and(i, s.splat_i(0x0F0F_0F0F)));
             }

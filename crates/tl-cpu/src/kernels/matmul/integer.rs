@@ -205,10 +205,10 @@ impl<Fmt: Format> Integer<'_, Fmt> {
     }
 }
 
-/// The values of a quad in 16 bits: 0 and 2, 1 and 3.
+/// The bytes of a quad in 16 bits: 0 and 2, 1 and 3.
 #[inline(always)]
-fn widen<S: Simd, Fmt: Format>(s: S, bytes: S::I) -> (S::I, S::I) {
-    if Fmt::SIGNED {
+fn widen<S: Simd>(s: S, bytes: S::I, signed: bool) -> (S::I, S::I) {
+    if signed {
         (s.sar16::<8>(s.shl16::<8>(bytes)), s.sar16::<8>(bytes))
     } else {
         (s.and(bytes, s.splat_i(0x00FF_00FF)), s.shr16::<8>(bytes))
@@ -221,10 +221,14 @@ fn unsigned<S: Simd, Fmt: Format>(s: S, bytes: S::I) -> S::I {
     if Fmt::SIGNED { s.xor(bytes, s.splat_i(0x8080_8080_u32 as i32)) } else { bytes }
 }
 
-/// What the bytes that are multiplied are larger by than the values.
-#[inline(always)]
-const fn offset<S: Simd, Fmt: Format>() -> i32 {
+/// What the bytes that meet one row of activations are larger by than the values.
+const fn byte_offset<S: Simd, Fmt: Format>() -> i32 {
     if S::BYTE_DOTS && Fmt::SIGNED { 128 } else { Fmt::OFFSET }
+}
+
+/// What the words of unpacked weights are larger by than the values.
+pub(super) const fn word_offset<S: Simd, Fmt: Format>() -> i32 {
+    if S::BYTE_DOTS { byte_offset::<S, Fmt>() } else { 0 }
 }
 
 /// Words that a group of unpacked weights takes in each row.
@@ -299,7 +303,7 @@ impl<S: Simd> Sums<S> {
                 }
             }
             Meeting::Pairs => {
-                let (even, odd) = widen::<S, Fmt>(s, bytes);
+                let (even, odd) = widen(s, bytes, Fmt::SIGNED);
                 let even = s.hidden(s.dot_pairs(self.whole, even, x(pair_of(c))));
                 self.whole = s.hidden(s.dot_pairs(even, odd, x(pair_of(c) + 4)));
             }
@@ -342,11 +346,12 @@ fn pair_of(c: usize) -> usize {
     c / 4 * 8 + c % 4
 }
 
-/// Adds a group, or half of one, to its chain: `int` is the sum of `byte · x`.
+/// Adds a group, or half of one, to its chain: `int` is the sum of `(value + offset) · x`.
 #[inline(always)]
 pub(super) fn extend<S: Simd, Fmt: Format>(
     s: S,
     int: S::I,
+    offset: i32,
     meta: &GroupMeta,
     half: usize,
     (scale, min): (S::F, S::F),
@@ -357,7 +362,6 @@ pub(super) fn extend<S: Simd, Fmt: Format>(
     } else {
         (meta.half_int_sums[half], meta.half_sums[half])
     };
-    let offset = const { offset::<S, Fmt>() };
     let int = if offset == 0 { int } else { s.sub_i(int, s.splat_i(offset * int_sum)) };
     let acc = s.fma(s.to_f32(int), s.mul(scale, s.splat(meta.scale)), acc);
     if Fmt::MINS { s.fma(min, s.splat(sum), acc) } else { acc }
@@ -374,7 +378,12 @@ pub(super) unsafe fn store_quad<S: Simd, Fmt: Format>(s: S, group: *mut i32, c: 
         if S::BYTE_DOTS {
             s.store_i(group.add(c * LANES), unsigned::<S, Fmt>(s, bytes));
         } else {
-            let (even, odd) = widen::<S, Fmt>(s, bytes);
+            // With signs, so that nothing is left to do for each row.
+            let bytes = match Fmt::OFFSET {
+                0 => bytes,
+                offset => s.sub_bytes(bytes, s.splat_i(i32::from_ne_bytes([offset as u8; 4]))),
+            };
+            let (even, odd) = widen(s, bytes, Fmt::SIGNED || Fmt::OFFSET > 0);
             s.store_i(group.add(pair_of(c) * LANES), even);
             s.store_i(group.add((pair_of(c) + 4) * LANES), odd);
         }
@@ -450,7 +459,8 @@ impl<S: Simd, Fmt: Format> Sink<S> for MultiplyRow<S, Fmt> {
         // SAFETY: There is a `GroupMeta` for every group of the block.
         let meta = unsafe { &*self.meta.add(group) };
         let int = self.sums.take(s);
-        self.acc[half] = extend::<S, Fmt>(s, int, meta, half, (scale, min), self.acc[half]);
+        let offset = const { byte_offset::<S, Fmt>() };
+        self.acc[half] = extend::<S, Fmt>(s, int, offset, meta, half, (scale, min), self.acc[half]);
     }
 }
 
@@ -491,7 +501,8 @@ impl<S: Simd, Fmt: Format, const R: usize> Sink<S> for MultiplyRows<S, Fmt, R> {
         for (r, ([int], acc)) in int.into_iter().zip(&mut self.acc).enumerate() {
             // SAFETY: There is a `GroupMeta` for every group of the block, in each row.
             let meta = unsafe { &*self.meta.add(r * self.row_meta + group) };
-            acc[half] = extend::<S, Fmt>(s, int, meta, half, (scale, min), acc[half]);
+            let offset = const { word_offset::<S, Fmt>() };
+            acc[half] = extend::<S, Fmt>(s, int, offset, meta, half, (scale, min), acc[half]);
         }
     }
 }

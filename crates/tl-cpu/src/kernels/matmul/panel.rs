@@ -13,7 +13,7 @@ use super::activations::{GROUP, QuantizedRows};
 use super::formats::{Format, Sink};
 use super::integer::{
     Integer, Out, PANEL, Scratch, TILES, Tile, WORDS, extend, join_chains, layout, multiply_words,
-    store_quad, words_of_group,
+    store_quad, word_offset, words_of_group,
 };
 use crate::simd::{LANES, LINE, Simd, prefetch};
 
@@ -211,9 +211,12 @@ impl<const T: usize> Panel<T> {
     #[inline(always)]
     fn ask_for_group<Fmt: Format>(&self, group: usize) {
         let bytes = LANES * Fmt::BYTES * GROUP / Fmt::BLOCK;
-        for next in self.next.into_iter().flatten() {
-            for line in (group * bytes..(group + 1) * bytes).step_by(LINE) {
-                prefetch(next.wrapping_add(line));
+        if let Some(next) = &self.next {
+            for t in 0..T {
+                // Groups do not end with a line, so some are asked for twice, which costs less than a loop over those that are new.
+                for line in 0..bytes.div_ceil(LINE) {
+                    prefetch(next[t].wrapping_add(group * bytes + line * LINE));
+                }
             }
         }
     }
@@ -282,7 +285,8 @@ unsafe fn multiply_rows<S: Simd, Fmt: Format, const T: usize, const R: usize>(
                         let meta = &*meta.add(r * row_meta + g);
                         for t in 0..T {
                             let acc = &mut acc[r][t][i];
-                            *acc = extend::<S, Fmt>(s, int[r][t], meta, half, scales[t], *acc);
+                            let offset = const { word_offset::<S, Fmt>() };
+                            *acc = extend::<S, Fmt>(s, int[r][t], offset, meta, half, scales[t], *acc);
                         }
                     }
                 }
