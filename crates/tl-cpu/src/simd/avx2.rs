@@ -112,10 +112,12 @@ macro_rules! lanewise {
 
 impl Simd for Avx2 {
     type F = F;
+    type Part = __m256;
     type I = I;
     type M = M;
     type H = __m256;
     const NAME: &'static str = "avx2";
+    const PARTS: usize = 2;
     const TILE_ROWS: usize = 4;
     const FEW_ROWS: usize = 1;
     const BYTE_DOTS: bool = false;
@@ -269,19 +271,52 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn load_f16(self, p: *const u8) -> F {
         // SAFETY: The caller vouches for 32 bytes.
-        unsafe {
-            [_mm256_cvtph_ps(_mm_loadu_si128(p.cast())), _mm256_cvtph_ps(_mm_loadu_si128(p.add(16).cast()))]
-        }
+        unsafe { [self.load_part_f16(p), self.load_part_f16(p.add(16))] }
     }
 
     #[inline(always)]
     unsafe fn load_bf16(self, p: *const u8) -> F {
         // SAFETY: The caller vouches for 32 bytes.
+        unsafe { [self.load_part_bf16(p), self.load_part_bf16(p.add(16))] }
+    }
+
+    #[inline(always)]
+    fn zero_part(self) -> __m256 {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe { _mm256_setzero_ps() }
+    }
+
+    #[inline(always)]
+    unsafe fn load_part(self, p: *const f32) -> __m256 {
+        // SAFETY: The caller vouches for 8 values.
+        unsafe { _mm256_loadu_ps(p) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_part_f16(self, p: *const u8) -> __m256 {
+        // SAFETY: The caller vouches for 16 bytes.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(p.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_part_bf16(self, p: *const u8) -> __m256 {
+        // SAFETY: The caller vouches for 16 bytes.
         unsafe {
-            let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
-            let high = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.add(16).cast()));
-            self.from_bits([_mm256_slli_epi32::<16>(low), _mm256_slli_epi32::<16>(high)])
+            let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
         }
+    }
+
+    #[inline(always)]
+    unsafe fn store_part(self, p: *mut f32, x: __m256) {
+        // SAFETY: The caller vouches for 8 values.
+        unsafe { _mm256_storeu_ps(p, x) }
+    }
+
+    #[inline(always)]
+    fn fma_part(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: The token proves that the processor has the instructions.
+        unsafe { _mm256_fmadd_ps(a, b, c) }
     }
 
     #[inline(always)]

@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{LANES, Simd, SimdFn};
+use super::{LANES, Simd, SimdFn, whole_vectors_are_parts};
 
 /// A proof that the processor has AVX-512 F, BW, DQ, VL and VNNI.
 #[derive(Clone, Copy, Debug)]
@@ -180,6 +180,8 @@ impl Simd for Avx512 {
         let wide = unsafe { _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast())) };
         self.from_bits(self.shl::<16>(wide))
     }
+
+    whole_vectors_are_parts!();
 
     #[inline(always)]
     unsafe fn load_bytes(self, p: *const u8) -> I {

@@ -107,6 +107,49 @@ pub(crate) fn barrier() {
     }
 }
 
+/// Parts of vectors that are one register.
+macro_rules! whole_vectors_are_parts {
+    () => {
+        type Part = Self::F;
+        const PARTS: usize = 1;
+
+        #[inline(always)]
+        fn zero_part(self) -> Self::F {
+            self.splat(0.0)
+        }
+
+        #[inline(always)]
+        unsafe fn load_part(self, p: *const f32) -> Self::F {
+            // SAFETY: The caller vouches for 16 values.
+            unsafe { self.load(p) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_part_f16(self, p: *const u8) -> Self::F {
+            // SAFETY: The caller vouches for 32 bytes.
+            unsafe { self.load_f16(p) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_part_bf16(self, p: *const u8) -> Self::F {
+            // SAFETY: The caller vouches for 32 bytes.
+            unsafe { self.load_bf16(p) }
+        }
+
+        #[inline(always)]
+        unsafe fn store_part(self, p: *mut f32, x: Self::F) {
+            // SAFETY: The caller vouches for 16 values.
+            unsafe { self.store(p, x) }
+        }
+
+        #[inline(always)]
+        fn fma_part(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+            self.fma(a, b, c)
+        }
+    };
+}
+pub(crate) use whole_vectors_are_parts;
+
 /// A kernel with its arguments, to be compiled for an instruction set.
 pub(crate) trait SimdFn {
     /// What it gives.
@@ -121,6 +164,8 @@ pub(crate) trait SimdFn {
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// 16 lanes of `f32`.
     type F: Copy;
+    /// The lanes of a vector that are one register.
+    type Part: Copy;
     /// 16 lanes of 32 bits, seen as integers of 32, 16 or 8 bits.
     type I: Copy;
     /// 16 truth values.
@@ -129,6 +174,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     type H: Copy;
     /// Name, to print.
     const NAME: &'static str;
+    /// How many registers a vector is.
+    const PARTS: usize;
     /// How many rows of activations the tiled products handle at once, as many as the registers hold.
     const TILE_ROWS: usize;
     /// Rows of activations that are multiplied by quantized weights while these are unpacked, which goes on while others come from memory: more of them are
@@ -177,6 +224,27 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// 32 bytes can be read.
     unsafe fn load_bf16(self, p: *const u8) -> Self::F;
+
+    /// A part of a vector, all lanes 0.
+    fn zero_part(self) -> Self::Part;
+    /// # Safety
+    /// As many values as a part has can be read.
+    unsafe fn load_part(self, p: *const f32) -> Self::Part;
+    /// A part of half-precision values.
+    ///
+    /// # Safety
+    /// As many values as a part has can be read.
+    unsafe fn load_part_f16(self, p: *const u8) -> Self::Part;
+    /// A part of bfloat16 values.
+    ///
+    /// # Safety
+    /// As many values as a part has can be read.
+    unsafe fn load_part_bf16(self, p: *const u8) -> Self::Part;
+    /// # Safety
+    /// As many values as a part has can be written.
+    unsafe fn store_part(self, p: *mut f32, x: Self::Part);
+    /// `a · b + c`, rounded once.
+    fn fma_part(self, a: Self::Part, b: Self::Part, c: Self::Part) -> Self::Part;
 
     /// `a + b`.
     fn add(self, a: Self::F, b: Self::F) -> Self::F;

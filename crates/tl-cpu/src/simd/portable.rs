@@ -4,7 +4,7 @@
 
 #![expect(unsafe_code, reason = "loads and stores go through pointers")]
 
-use super::{LANES, Simd, SimdFn};
+use super::{LANES, Simd, SimdFn, whole_vectors_are_parts};
 
 /// Plain Rust. Every processor has it.
 #[derive(Clone, Copy, Debug)]
@@ -230,6 +230,8 @@ impl Simd for Portable {
     fn splat_i(self, x: i32) -> I {
         [x; LANES]
     }
+
+    whole_vectors_are_parts!();
 
     #[inline(always)]
     unsafe fn load_bytes(self, p: *const u8) -> I {

@@ -18,6 +18,7 @@ impl SimdFn for Everything<'_> {
     fn call<S: Simd>(self, s: S) -> Vec<u32> {
         let mut out = Vec::new();
         let mut lanes = [0i32; LANES];
+        let mut parts = [[9.0f32; LANES]; 4];
         macro_rules! int {
             ($($value:expr;)*) => { $(
                 s.store_i(lanes.as_mut_ptr(), $value);
@@ -50,6 +51,14 @@ impl SimdFn for Everything<'_> {
                 int! { words; }
             }
             float! { s.low_f16(halves); s.high_f16(halves); s.load_f16(p); s.load_bf16(p); }
+            for lane in (0..LANES).step_by(LANES / S::PARTS) {
+                let [a, b, c] = self.floats.each_ref().map(|v| s.load_part(v[lane..].as_ptr()));
+                let (half, brain) = (s.load_part_f16(p.add(2 * lane)), s.load_part_bf16(p.add(2 * lane)));
+                for (vector, x) in [s.fma_part(a, b, c), half, brain, s.zero_part()].into_iter().enumerate() {
+                    s.store_part(parts[vector][lane..].as_mut_ptr(), x);
+                }
+            }
+            out.extend(parts.as_flattened().iter().map(|v| v.to_bits()));
             for n in 0..LANES {
                 let mut stored = [9.0; LANES];
                 s.store_partial(stored.as_mut_ptr(), a, n);
