@@ -43,6 +43,12 @@ struct Args {
     /// Fewer figures, of fewer tokens, in fewer rounds: to see whether all is well.
     #[arg(long)]
     quick: bool,
+    /// Lengths of prompts; 16, 128 and 512 if not given.
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
+    prefill: Vec<usize>,
+    /// How many tokens a sequence has when decoding begins; 0, 512 and 2048 if not given, as far as the model's context goes.
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
+    depth: Vec<usize>,
     /// Leave out an engine, for instance candle, which takes most of the time.
     #[arg(long, value_name = "ENGINE")]
     without: Vec<Peer>,
@@ -103,7 +109,7 @@ fn compare(args: &Args) -> Outcome {
             for turn in 0..peers.len() {
                 let peer = peers[(round + turn) % peers.len()];
                 eprintln!("round {} of {rounds}: {} on {threads}", round + 1, peer.name());
-                let task = Task::new(peer, &file, *threads, vocabulary, limit, args.quick);
+                let task = Task::new(peer, &file, *threads, vocabulary, limit, args);
                 match spawn(&task) {
                     Ok(measured) => report.runs.push(Run { peer, threads: *threads, round, measured }),
                     Err(error) => eprintln!("{} gave no figures: {error}", peer.name()),

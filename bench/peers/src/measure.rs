@@ -9,7 +9,7 @@ use std::time::Instant;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::Outcome;
+use crate::{Args, Outcome};
 
 /// An engine that has opened a model.
 pub trait Engine: Sized {
@@ -117,12 +117,15 @@ impl Task {
         threads: usize,
         vocabulary: usize,
         limit: usize,
-        quick: bool,
+        args: &Args,
     ) -> Task {
-        let (prefill, mut depths, tokens) = match quick {
-            true => (vec![16, 128], vec![0, 512], 16),
-            false => (vec![16, 128, 512], vec![0, 512, 2048], 32),
+        let (prefill, depths, tokens): (&[usize], &[usize], usize) = match args.quick {
+            true => (&[16, 128], &[0, 512], 16),
+            false => (&[16, 128, 512], &[0, 512, 2048], 32),
         };
+        let asked =
+            |given: &[usize], usual: &[usize]| if given.is_empty() { usual.to_vec() } else { given.to_vec() };
+        let (prefill, mut depths) = (asked(&args.prefill, prefill), asked(&args.depth, depths));
         let deepest = limit.saturating_sub(tokens + 1);
         depths.iter_mut().for_each(|depth| *depth = deepest.min(*depth));
         depths.dedup();
