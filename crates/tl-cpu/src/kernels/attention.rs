@@ -10,12 +10,14 @@
 //! `a / l`. What a chunk gives, and the order of joining, depends on the row's own position only: any number of rows, of threads and
 //! of chunks at a time gives the same bits.
 //!
-//! Within a chunk, eight positions at a time are taken for all queries, so that keys and values come from the first cache. Few rows
-//! are bound by memory and take all heads together: then a page is read from its beginning to its end.
+//! Within a chunk, eight positions at a time are taken for all queries, so that keys and values come from the first cache; values that several rows
+//! read all of are one run, whose sums stay in registers from its beginning to its end. Few rows are bound by memory and take all heads together: then
+//! a page is read from its beginning to its end.
 
 #![expect(unsafe_code, reason = "stores and buffers are addressed through pointers")]
 
 use std::ops::Range;
+use std::slice;
 
 use tl_exec::kernel::{Attention, Reg, StoredRows};
 use tl_exec::state::Store;
@@ -87,7 +89,7 @@ impl Memory {
         self.scores.grow(queries * SCORES);
         self.chunk.grow(queries * partial_len(attention));
         self.total.grow(queries * partial_len(attention));
-        self.rows.grow(BLOCK * widest);
+        self.rows.grow(CHUNK * widest);
         self.parts.reserve(queries);
         if let Some(map) = &attention.map {
             self.registers.reserve(&map.tape, CHUNK);
@@ -196,10 +198,17 @@ impl<'a> Attend<'a> {
                 0,
             ));
             let to = &mut self.memory.queries[query * padded(width)..][..padded(width)];
-            to[width..].fill(0.0);
-            for (c, to) in to[..width].iter_mut().enumerate() {
-                // SAFETY: The access is inside of its buffer.
-                *to = unsafe { *from.wrapping_add(c * step) };
+            let (to, rest) = to.split_at_mut(width);
+            rest.fill(0.0);
+            // SAFETY: The access is inside of its buffer, of which nobody writes this place.
+            unsafe {
+                if step == 1 {
+                    to.copy_from_slice(slice::from_raw_parts(from, width));
+                } else {
+                    for (c, to) in to.iter_mut().enumerate() {
+                        *to = *from.wrapping_add(c * step);
+                    }
+                }
             }
         }
     }
@@ -254,6 +263,14 @@ impl<'a> Attend<'a> {
         let parts = &self.memory.parts;
         let (first, last) = (&parts[0], &parts[parts.len() - 1]);
         first.start.min(last.start)..first.end.max(last.end)
+    }
+
+    /// The positions of the chunk that several rows read all of; none where there is one row, which is bound by memory.
+    fn common(&self) -> Range<usize> {
+        match &self.memory.parts[..] {
+            [first, .., last] => last.start..first.end,
+            _ => 0..0,
+        }
     }
 
     fn stored_keys(&self) -> Stored<'a> {
@@ -345,16 +362,22 @@ impl<'a> Attend<'a> {
     /// The chunk's `a`.
     #[inline(always)]
     unsafe fn add_values<S: Simd>(&mut self, s: S, chunk: Range<usize>) {
-        let all = self.union();
+        let (all, common) = (self.union(), self.common());
         let stored = self.stored_values();
         let width = padded(self.attention.value_width);
         let len = partial_len(self.attention);
         for query in 0..self.queries() {
             self.memory.chunk[query * len..][..width].fill(0.0);
         }
-        let mut block = all.start / BLOCK * BLOCK;
-        while block < all.end {
-            let part = block.max(all.start)..all.end.min(block + BLOCK);
+        let mut at = all.start;
+        while at < all.end {
+            let block = at / BLOCK * BLOCK;
+            let part = if common.contains(&at) {
+                common.clone()
+            } else {
+                let end = all.end.min(block + BLOCK);
+                at..if at < common.start { end.min(common.start) } else { end }
+            };
             // The keys of the next chunk come after the values of this one.
             let next = self.ahead(stored, block, &all, (self.stored_keys(), chunk.end));
             let plain = stored.store.rows_from(part.start);
@@ -387,7 +410,7 @@ impl<'a> Attend<'a> {
                     unsafe { sums.run(s, queries.len()) };
                 }
             }
-            block += BLOCK;
+            at = part.end;
         }
     }
 
@@ -406,6 +429,7 @@ impl<'a> Attend<'a> {
 ///
 /// # Safety
 /// The output access is inside of its buffer, and nobody else writes this row, head and query.
+#[inline(always)]
 pub(crate) unsafe fn write_result(
     attention: &Attention,
     buffers: Buffers<'_>,
@@ -416,9 +440,16 @@ pub(crate) unsafe fn write_result(
     let l = total[total.len() - LANES + 1];
     let step = window.step(attention.out.inner);
     let to = buffers.start(attention.out.buffer).wrapping_add(window.element(&attention.out, at, 0));
-    for (v, a) in total[..attention.value_width].iter().enumerate() {
-        // SAFETY: The caller vouches for the element.
-        unsafe { *to.wrapping_add(v * step) = if l == 0.0 { 0.0 } else { a / l } };
+    let sums = &total[..attention.value_width];
+    let result = |a: f32| if l == 0.0 { 0.0 } else { a / l };
+    // SAFETY: The caller vouches for the elements.
+    unsafe {
+        if step == 1 {
+            let to = slice::from_raw_parts_mut(to, sums.len());
+            to.iter_mut().zip(sums).for_each(|(to, &a)| *to = result(a));
+        } else {
+            sums.iter().enumerate().for_each(|(v, &a)| *to.wrapping_add(v * step) = result(a));
+        }
     }
 }
 

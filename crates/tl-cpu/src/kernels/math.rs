@@ -42,6 +42,14 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     s.mul(s.mul(e, power(s, half)), power(s, s.sub(n, half)))
 }
 
+/// `e^x` of `x ≤ 0`; 0 below −87, where it is less than the smallest number with all its bits.
+#[inline(always)]
+pub(crate) fn exp_of_negative<S: Simd>(s: S, x: S::F) -> S::F {
+    let (n, p) = reduce(s, x);
+    let e = s.mul(s.add(p, s.splat(1.0)), power(s, n));
+    s.select(s.lt(x, s.splat(-87.0)), s.splat(0.0), e)
+}
+
 /// `1 / (1 + e^−x)`.
 #[inline(always)]
 pub(crate) fn sigmoid<S: Simd>(s: S, x: S::F) -> S::F {
@@ -195,6 +203,7 @@ mod tests {
     #[derive(Clone, Copy)]
     enum Which {
         Exp,
+        ExpOfNegative,
         Sigmoid,
         Tanh,
         Log,
@@ -215,6 +224,7 @@ mod tests {
                 let x = s.load(self.0.as_ptr());
                 let y = match self.1 {
                     Which::Exp => exp(s, x),
+                    Which::ExpOfNegative => exp_of_negative(s, x),
                     Which::Sigmoid => sigmoid(s, x),
                     Which::Tanh => tanh(s, x),
                     Which::Log => log(s, x),
@@ -253,6 +263,7 @@ mod tests {
     fn errors_are_about_one_unit_in_the_last_place() {
         assert!(sweep(Which::Exp, f64::exp, -87.0, 88.7) < 1.1);
         assert!(sweep(Which::Exp, f64::exp, -1.0, 1.0) < 1.1);
+        assert!(sweep(Which::ExpOfNegative, f64::exp, -87.0, 0.0) < 1.1);
         let logistic = |x: f64| 1.0 / (1.0 + (-x).exp());
         assert!(sweep(Which::Sigmoid, logistic, -80.0, 80.0) < 2.5);
         assert!(sweep(Which::Tanh, f64::tanh, -12.0, 12.0) < 2.5);
@@ -317,6 +328,9 @@ mod tests {
         let e = Portable.vectorize(Apply(&x, Which::Exp));
         assert_eq!(&e[..6], &[0.0, f32::INFINITY, 1.0, 1.0, f32::INFINITY, 0.0]);
         assert!(e[6].is_nan() && e[7] == f32::INFINITY && e[8] > 0.0 && e[9] == 1.0 && e[10] == 0.0);
+        let n = Portable.vectorize(Apply(&x.map(|x| if x > 0.0 { -x } else { x }), Which::ExpOfNegative));
+        assert_eq!(&n[..6], &[0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
+        assert!(n[6].is_nan() && n[7..9] == [0.0; 2] && n[9] == 1.0 && n[11] > 0.0);
         let t = Portable.vectorize(Apply(&x, Which::Tanh));
         assert_eq!(&t[..6], &[-1.0, 1.0, 0.0, 0.0, 1.0, -1.0]);
         assert!(t[3].is_sign_negative() && t[6].is_nan() && t[9] == 1e-30 && t[15] == 1.0);

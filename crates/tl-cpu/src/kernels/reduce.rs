@@ -131,20 +131,20 @@ fn position(len: usize, at: impl Fn(usize) -> f32, better: impl Fn(f32, f32) -> 
     best as f32
 }
 
-/// `exp(x − max)`, 0 where `x` is −∞, and the sum of all.
+/// `exp(x − max)` of numbers that are at most `max`, 0 where `x` is −∞, and the sum of all.
 ///
 /// # Safety
 /// `x` has `len` elements and `to` room for a multiple of 16.
 #[inline(always)]
 pub(super) unsafe fn exp_below<S: Simd>(s: S, x: *const f32, to: *mut f32, len: usize, max: f32) -> f32 {
     let arg = Arg { data: x, mask: usize::MAX };
-    let (lowest, top) = (s.splat(f32::NEG_INFINITY), s.splat(max));
+    // From −∞ nothing can be taken away, and need not: then everything is −∞, or NaN.
+    let top = s.splat(if max == f32::NEG_INFINITY { 0.0 } else { max });
     // SAFETY: The caller vouches for the elements.
     unsafe {
         for i in (0..len).step_by(LANES) {
             let x = lanes(s, arg, i, len);
-            let e = s.select(s.eq(x, lowest), s.splat(0.0), math::exp(s, s.sub(x, top)));
-            s.store(to.add(i), e);
+            s.store(to.add(i), math::exp_of_negative(s, s.sub(x, top)));
         }
         sum(s, to, len)
     }

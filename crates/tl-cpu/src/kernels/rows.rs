@@ -6,6 +6,8 @@
 #![expect(unsafe_code, reason = "rows are addressed through pointers")]
 #![expect(clippy::needless_range_loop, reason = "counted loops over constants keep the arrays in registers")]
 
+use std::mem::MaybeUninit;
+
 use crate::simd::{LANES, Simd, prefetch};
 
 /// Positions whose keys or values are used for all queries before the next ones are; a page has a multiple.
@@ -91,7 +93,7 @@ impl Dots {
     /// As for [`Dots::run`].
     #[inline(always)]
     unsafe fn tile<S: Simd, const Q: usize, const T: usize>(&self, s: S, query: usize) -> usize {
-        let mut folded = [[s.fold(s.splat(0.0)); BLOCK]; Q];
+        let mut folded = [[MaybeUninit::<S::H>::uninit(); BLOCK]; Q];
         // SAFETY: The caller vouches for the rows.
         unsafe {
             for first in (0..BLOCK).step_by(T) {
@@ -111,13 +113,15 @@ impl Dots {
                 }
                 for i in 0..Q {
                     for t in 0..T {
-                        folded[i][first + t] = s.fold(acc[i][t]);
+                        folded[i][first + t].write(s.fold(acc[i][t]));
                     }
                 }
             }
             for i in 0..Q {
                 let to = self.to.data.add(self.to.offset(query + i, 0));
-                to.cast::<[f32; BLOCK]>().write_unaligned(s.sum8(folded[i]));
+                // All are written, for `T` divides `BLOCK`.
+                let folded = folded[i].map(|half| half.assume_init());
+                to.cast::<[f32; BLOCK]>().write_unaligned(s.sum8(folded));
             }
         }
         Q
@@ -208,9 +212,11 @@ impl Sums {
                 }
             }
             for t in 0..self.count {
-                let mut value = [s.splat(0.0); N];
                 for v in 0..N {
                     ask(self.next, (vector * self.count + t * N + v) * LANES);
+                }
+                let mut value = [s.splat(0.0); N];
+                for v in 0..N {
                     value[v] = s.load(self.values.data.add(self.values.offset(t, (vector + v) * LANES)));
                 }
                 for i in 0..Q {

@@ -5,6 +5,7 @@
 //!
 //! Invariant: a meter shows the bytes of all pages that are alive, each once, however many sequences share it.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -46,8 +47,8 @@ impl PageLayout {
     /// A page with room for its rows, none of them written.
     pub fn page(&self) -> Arc<Page> {
         let values = match self.dtype {
-            DType::F32 => Values::Plain(Vec::with_capacity(self.rows * self.width)),
-            _ => Values::Packed(Vec::with_capacity(self.bytes())),
+            DType::F32 => Values::Plain(Line::with_room(self.rows * self.width)),
+            _ => Values::Packed(Line::with_room(self.bytes())),
         };
         self.meter.0.fetch_add(self.bytes(), Ordering::Relaxed);
         Arc::new(Page { values, bytes: self.bytes(), meter: self.meter.clone() })
@@ -65,8 +66,43 @@ pub(super) struct Page {
 /// The rows that were written, one after the other.
 #[derive(Debug)]
 enum Values {
-    Plain(Vec<f32>),
-    Packed(Vec<u8>),
+    Plain(Line<f32>),
+    Packed(Line<u8>),
+}
+
+/// Values that begin on a cache line: kernels read them as vectors, of which one that lies across two lines costs twice.
+#[derive(Debug)]
+struct Line<T> {
+    /// The values, behind as many others as there are before a line begins.
+    memory: Vec<T>,
+    start: usize,
+}
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+impl<T: Copy + Default> Line<T> {
+    /// No values, and room for so many. More than that may stand anywhere.
+    fn with_room(len: usize) -> Self {
+        let most = LINE / size_of::<T>() - 1;
+        let mut memory = Vec::<T>::with_capacity(most + len);
+        let start = memory.as_ptr().align_offset(LINE).min(most);
+        memory.resize(start, T::default());
+        Self { memory, start }
+    }
+
+    /// Leaves the first `len` values.
+    fn truncate(&mut self, len: usize) {
+        self.memory.truncate(self.start + len);
+    }
+}
+
+impl<T> Deref for Line<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.memory[self.start..]
+    }
 }
 
 impl Drop for Page {
@@ -97,12 +133,16 @@ impl Page {
         match &mut self.values {
             Values::Plain(values) => {
                 values.truncate(at * layout.width);
-                values.extend_from_slice(row);
+                values.memory.extend_from_slice(row);
             }
             Values::Packed(bytes) => {
-                let from = at * layout.row_bytes();
-                bytes.resize(from + layout.row_bytes(), 0);
-                layout.dtype.encode(row, &mut bytes[from..]).expect("pages are of types that can be written");
+                let from = bytes.start + at * layout.row_bytes();
+                let memory = &mut bytes.memory;
+                memory.resize(from + layout.row_bytes(), 0);
+                layout
+                    .dtype
+                    .encode(row, &mut memory[from..])
+                    .expect("pages are of types that can be written");
             }
         }
     }
@@ -121,12 +161,12 @@ impl Page {
     pub fn copy_from(&mut self, layout: &PageLayout, other: &Page, rows: usize) {
         match &mut self.values {
             Values::Plain(values) => {
-                values.clear();
-                values.extend_from_slice(other.plain(layout, 0, rows));
+                values.truncate(0);
+                values.memory.extend_from_slice(other.plain(layout, 0, rows));
             }
             Values::Packed(bytes) => {
-                bytes.clear();
-                bytes.extend_from_slice(other.packed(layout, 0, rows));
+                bytes.truncate(0);
+                bytes.memory.extend_from_slice(other.packed(layout, 0, rows));
             }
         }
     }
@@ -141,12 +181,12 @@ impl Page {
     pub fn take_bytes(&mut self, bytes: &[u8]) {
         match &mut self.values {
             Values::Plain(values) => {
-                values.clear();
-                values.extend(bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)));
+                values.truncate(0);
+                values.memory.extend(bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)));
             }
             Values::Packed(own) => {
-                own.clear();
-                own.extend_from_slice(bytes);
+                own.truncate(0);
+                own.memory.extend_from_slice(bytes);
             }
         }
     }

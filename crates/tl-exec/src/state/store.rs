@@ -252,6 +252,25 @@ mod tests {
         Store::new(&StoreSpec { name: "k".into(), width: 2, window, dtype, scanned: true }, &Meter::default())
     }
 
+    #[test]
+    fn pages_begin_on_a_cache_line() {
+        for dtype in [DType::F32, DType::F16] {
+            let mut s = store(None, dtype);
+            fill(&mut s, 3 * PAGE_ROWS);
+            s.truncate(PAGE_ROWS + 1);
+            fill(&mut s, 3 * PAGE_ROWS);
+            for first in (0..s.len()).step_by(PAGE_ROWS) {
+                let at = if dtype == DType::F32 {
+                    s.rows_from(first).as_ptr().addr()
+                } else {
+                    s.packed_from(first).as_ptr().addr()
+                };
+                assert!(at.is_multiple_of(64), "{dtype:?}: {at:x}");
+                assert!((first..first + PAGE_ROWS).all(|t| s.read(t, &mut [0.0; 2])));
+            }
+        }
+    }
+
     fn fill(store: &mut Store, upto: usize) {
         for t in store.len()..upto {
             store.append(&[t as f32, -(t as f32)]);
