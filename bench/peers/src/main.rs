@@ -43,10 +43,10 @@ struct Args {
     /// Fewer figures, of fewer tokens, in fewer rounds: to see whether all is well.
     #[arg(long)]
     quick: bool,
-    /// Lengths of prompts; 16, 128 and 512 if not given.
+    /// Lengths of prompts; 16, 128 and 512 if not given, with `--quick` 16 and 128.
     #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
     prefill: Vec<usize>,
-    /// How many tokens a sequence has when decoding begins; 0, 512 and 2048 if not given, as far as the model's context goes.
+    /// How many tokens a sequence has when decoding begins, as far as the model's context goes; 0, 512 and 2048 if not given, with `--quick` 0 and 512.
     #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
     depth: Vec<usize>,
     /// Leave out an engine, for instance candle, which takes most of the time.

@@ -123,8 +123,7 @@ impl Task {
             true => (&[16, 128], &[0, 512], 16),
             false => (&[16, 128, 512], &[0, 512, 2048], 32),
         };
-        let asked =
-            |given: &[usize], usual: &[usize]| if given.is_empty() { usual.to_vec() } else { given.to_vec() };
+        let asked = |given: &[usize], usual: &[usize]| if given.is_empty() { usual } else { given }.to_vec();
         let (prefill, mut depths) = (asked(&args.prefill, prefill), asked(&args.depth, depths));
         let deepest = limit.saturating_sub(tokens + 1);
         depths.iter_mut().for_each(|depth| *depth = deepest.min(*depth));
