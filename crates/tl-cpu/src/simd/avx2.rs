@@ -185,10 +185,8 @@ impl Simd for Avx2 {
     fn dot_pairs(self, acc: I, a: I, b: I) -> I {
         // SAFETY: The token proves that the processor has the instructions.
         unsafe {
-            [
-                _mm256_add_epi32(acc[0], _mm256_madd_epi16(a[0], b[0])),
-                _mm256_add_epi32(acc[1], _mm256_madd_epi16(a[1], b[1])),
-            ]
+            let [low, high] = hidden([_mm256_madd_epi16(a[0], b[0]), _mm256_madd_epi16(a[1], b[1])]);
+            [_mm256_add_epi32(acc[0], low), _mm256_add_epi32(acc[1], high)]
         }
     }
 

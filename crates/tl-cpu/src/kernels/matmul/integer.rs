@@ -395,7 +395,7 @@ pub(super) unsafe fn store_quad<S: Simd, Fmt: Format>(s: S, group: *mut i32, c: 
 /// The high bytes come first, so that what they sum up to need not be kept beside what the low bytes do.
 ///
 /// # Safety
-/// The words can be read, and after those of the activations their low bytes.
+/// The words can be read, and after those of the activations their low bytes. There is one at least.
 #[inline(always)]
 pub(super) unsafe fn multiply_words<S: Simd, const T: usize, const R: usize>(
     s: S,
@@ -405,34 +405,53 @@ pub(super) unsafe fn multiply_words<S: Simd, const T: usize, const R: usize>(
     row_words: usize,
 ) -> [[S::I; T]; R] {
     let mut int = [[s.splat_i(0); T]; R];
-    let passes = if S::BYTE_DOTS { 2 } else { 1 };
-    for pass in 0..passes {
-        if pass == 1 {
-            for int in int.as_flattened_mut() {
-                *int = s.shl::<8>(*int);
-            }
+    // SAFETY: The caller vouches for the words.
+    unsafe {
+        if S::BYTE_DOTS {
+            add_words(s, &mut int, weights, 0..count, x, row_words);
+            int.as_flattened_mut().iter_mut().for_each(|int| *int = s.shl::<8>(*int));
+            add_words(s, &mut int, weights, 0..count, x.add(QUADS), row_words);
+        } else {
+            // The first by itself: there is nothing to add it to.
+            add_words(s, &mut int, weights, 0..1, x, row_words);
+            add_words(s, &mut int, weights, 1..count, x, row_words);
         }
-        for i in 0..count {
-            // SAFETY: The caller vouches for the words.
-            unsafe {
-                let mut words = [s.splat_i(0); T];
+    }
+    int
+}
+
+/// Adds the products of some words.
+///
+/// # Safety
+/// They can be read.
+#[inline(always)]
+unsafe fn add_words<S: Simd, const T: usize, const R: usize>(
+    s: S,
+    int: &mut [[S::I; T]; R],
+    weights: [*const i32; T],
+    range: Range<usize>,
+    x: *const i32,
+    row_words: usize,
+) {
+    for i in range {
+        // SAFETY: The caller vouches for the words.
+        unsafe {
+            let mut words = [s.splat_i(0); T];
+            for t in 0..T {
+                words[t] = s.load_i(weights[t].add(i * LANES));
+            }
+            for r in 0..R {
+                let x = s.splat_i(*x.add(r * row_words + i));
                 for t in 0..T {
-                    words[t] = s.load_i(weights[t].add(i * LANES));
-                }
-                for r in 0..R {
-                    let x = s.splat_i(*x.add(r * row_words + pass * QUADS + i));
-                    for t in 0..T {
-                        int[r][t] = s.hidden(if S::BYTE_DOTS {
-                            s.dot_quads(int[r][t], words[t], x)
-                        } else {
-                            s.dot_pairs(int[r][t], words[t], x)
-                        });
-                    }
+                    int[r][t] = s.hidden(if S::BYTE_DOTS {
+                        s.dot_quads(int[r][t], words[t], x)
+                    } else {
+                        s.dot_pairs(int[r][t], words[t], x)
+                    });
                 }
             }
         }
     }
-    int
 }
 
 /// Multiplies quads, as they come, by one row of activations.
