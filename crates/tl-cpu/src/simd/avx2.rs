@@ -119,7 +119,7 @@ impl Simd for Avx2 {
     const NAME: &'static str = "avx2";
     const PARTS: usize = 2;
     const TILE_ROWS: usize = 4;
-    const FEW_ROWS: usize = 1;
+    const FEW_ROWS: usize = 16;
     const BYTE_DOTS: bool = false;
     const BYTE_PAIRS: bool = true;
 

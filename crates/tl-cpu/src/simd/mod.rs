@@ -178,12 +178,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     const PARTS: usize;
     /// How many rows of activations the tiled products handle at once, as many as the registers hold.
     const TILE_ROWS: usize;
-    /// Rows of activations that are multiplied by quantized weights while these are unpacked, which goes on while others come from memory: more of them are
-    /// worth that weights are unpacked once for all, and stored.
+    /// Rows of activations that are multiplied by quantized weights while these are unpacked, which goes on while others come from memory, as long as
+    /// unpacking costs little: more of them are worth that weights are unpacked once for all, and stored.
     const FEW_ROWS: usize;
     /// Whether `dot_quads` is one instruction: then activations meet weights as two bytes each, and not as 16 bits.
     const BYTE_DOTS: bool;
-    /// Whether `mul_bytes` is one instruction, but `dot_quads` is not: then one row of activations meets weights of few bits as two bytes each.
+    /// Whether `mul_bytes` is one instruction, but `dot_quads` is not: then one or two rows of activations meet weights of few bits as two bytes each.
     const BYTE_PAIRS: bool;
 
     /// The token, if the processor has the instructions.

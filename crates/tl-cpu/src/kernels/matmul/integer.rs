@@ -14,8 +14,8 @@
 //! instruction set: all give the same bits.
 //!
 //! Where four products of bytes are one instruction, unpacked weights stay bytes and meet the high and the low bytes of the
-//! activations, `int = 256 · Σ w · high + Σ w · low`. Where two are, and add up to 16 bits, one row of activations meets weights of few bits
-//! like that, as many products to a sum as fit. Else weights are widened to 16 bits.
+//! activations, `int = 256 · Σ w · high + Σ w · low`. Where two are, and add up to 16 bits, one or two rows of activations meet weights of few bits
+//! like that, as many products to a sum as fit. Else weights are widened to 16 bits: in registers for every few rows, or once for many.
 
 #![expect(unsafe_code, reason = "the kernels read and write through pointers")]
 #![expect(clippy::needless_range_loop, reason = "counted loops over constants keep the arrays in registers")]
@@ -196,7 +196,7 @@ impl<Fmt: Format> Integer<'_, Fmt> {
                 } else {
                     one_row::<S, Fmt>(s, self, false);
                 }
-            } else if const { S::FEW_ROWS > 1 } && (rows <= S::FEW_ROWS || unpacks_beside_products::<Fmt>()) {
+            } else if const { S::FEW_ROWS > 0 } && is_few::<S, Fmt>(rows) {
                 few_rows::<S, Fmt>(s, self);
             } else {
                 panel::many_rows::<S, Fmt>(s, self);
@@ -237,7 +237,7 @@ pub(super) const fn words_of_group<S: Simd>() -> usize {
     if S::BYTE_DOTS { QUADS } else { WORDS }
 }
 
-/// What the products of one row of activations sum up to, as long as a group is not complete.
+/// What the products of a row of activations sum up to, as long as a group is not complete.
 #[derive(Clone, Copy)]
 struct Sums<S: Simd> {
     /// Products of high and of low bytes: in 32 bits where four are one instruction, else in 16.
@@ -249,7 +249,7 @@ struct Sums<S: Simd> {
     whole: S::I,
 }
 
-/// How one row of activations meets quads of weights.
+/// How rows of activations meet quads of weights.
 enum Meeting {
     /// Four products of bytes at a time.
     Quads,
@@ -259,55 +259,27 @@ enum Meeting {
     Pairs,
 }
 
-/// How one row of activations meets weights of a format.
-const fn meeting<S: Simd, Fmt: Format>() -> Meeting {
+/// How so many rows of activations meet weights of a format.
+const fn meeting<S: Simd, Fmt: Format>(rows: usize) -> Meeting {
     // Each lane of 16 bits has two products of a quad.
     let quads = i16::MAX as usize / (2 * 128 * Fmt::MOST as usize);
     if S::BYTE_DOTS {
         Meeting::Quads
-    } else if S::BYTE_PAIRS && quads > 0 {
+    } else if S::BYTE_PAIRS && quads > 0 && rows <= MOST_BYTE_ROWS {
         Meeting::BytePairs(quads)
     } else {
         Meeting::Pairs
     }
 }
 
+/// Rows for which it is worth that weights stay bytes: sums of both bytes of more do not have room in registers.
+const MOST_BYTE_ROWS: usize = 2;
+
 impl<S: Simd> Sums<S> {
     #[inline(always)]
     fn zero(s: S) -> Self {
         let zero = s.splat_i(0);
         Self { high: zero, low: zero, quads: 0, whole: zero }
-    }
-
-    /// Adds the products of quad `c` of a group with the group's activations.
-    ///
-    /// # Safety
-    /// `x` has the words of the group, in the layout of [`one_row_layout`].
-    #[inline(always)]
-    unsafe fn add<Fmt: Format>(&mut self, s: S, c: usize, bytes: S::I, x: *const i32) {
-        // SAFETY: The caller vouches for the words.
-        let x = |i: usize| s.splat_i(unsafe { *x.add(i) });
-        match const { meeting::<S, Fmt>() } {
-            Meeting::Quads => {
-                let bytes = unsigned::<S, Fmt>(s, bytes);
-                self.high = s.dot_quads(self.high, bytes, x(c));
-                self.low = s.dot_quads(self.low, bytes, x(QUADS + c));
-            }
-            Meeting::BytePairs(most) => {
-                let (high, low) = (x(c), x(QUADS + c));
-                self.high = s.hidden(s.add16(self.high, s.mul_bytes(bytes, high)));
-                self.low = s.hidden(s.add16(self.low, s.mul_bytes(bytes, low)));
-                self.quads += 1;
-                if self.quads == most {
-                    self.widen(s);
-                }
-            }
-            Meeting::Pairs => {
-                let (even, odd) = widen(s, bytes, Fmt::SIGNED);
-                let even = s.hidden(s.dot_pairs(self.whole, even, x(pair_of(c))));
-                self.whole = s.hidden(s.dot_pairs(even, odd, x(pair_of(c) + 4)));
-            }
-        }
     }
 
     /// Adds up sums in 16 bits.
@@ -328,16 +300,10 @@ impl<S: Simd> Sums<S> {
     }
 }
 
-/// The layout of activations that several rows are read in.
+/// The layout of activations that many rows are read in.
 #[inline(always)]
 pub(super) const fn layout<S: Simd>() -> Layout {
     layouts::<S>()[0]
-}
-
-/// The layout of activations that one row is read in.
-#[inline(always)]
-const fn one_row_layout<S: Simd, Fmt: Format>() -> Layout {
-    if matches!(meeting::<S, Fmt>(), Meeting::Pairs) { Layout::Pairs } else { Layout::Bytes }
 }
 
 /// Where the pair of values 0 and 2 of quad `c` stands among the pairs of its group; that of 1 and 3 is four words on.
@@ -454,74 +420,150 @@ unsafe fn add_words<S: Simd, const T: usize, const R: usize>(
     }
 }
 
-/// Multiplies quads, as they come, by one row of activations.
-struct MultiplyRow<S: Simd, Fmt> {
-    s: S,
-    /// The activations of the block.
-    x: *const i32,
-    meta: *const GroupMeta,
-    sums: Sums<S>,
-    acc: [S::F; 2],
-    format: PhantomData<Fmt>,
+/// What quads of weights become in `R` rows of activations until their group, or a half of one, is complete.
+trait Pending<S: Simd, Fmt: Format, const R: usize> {
+    /// The layout of activations that is read.
+    const LAYOUT: Layout;
+    /// What the weights that are multiplied are larger by than the values.
+    const OFFSET: i32;
+
+    fn new(s: S) -> Self;
+
+    /// Takes quad `c` of a group.
+    ///
+    /// # Safety
+    /// `x` has the words of the group in the first row, and those of the next are `row_words` further on.
+    unsafe fn quad(&mut self, s: S, c: usize, bytes: S::I, x: *const i32, row_words: usize);
+
+    /// The sums of all products of a group or of its half `half`, whose quads were given.
+    ///
+    /// # Safety
+    /// As for [`Pending::quad`].
+    unsafe fn take(&mut self, s: S, half: usize, x: *const i32, row_words: usize) -> [S::I; R];
 }
 
-impl<S: Simd, Fmt: Format> Sink<S> for MultiplyRow<S, Fmt> {
+/// Products and sums of quads as they come.
+impl<S: Simd, Fmt: Format, const R: usize> Pending<S, Fmt, R> for [Sums<S>; R] {
+    const LAYOUT: Layout =
+        if matches!(meeting::<S, Fmt>(R), Meeting::Pairs) { Layout::Pairs } else { Layout::Bytes };
+    const OFFSET: i32 = byte_offset::<S, Fmt>();
+
     #[inline(always)]
-    fn quad(&mut self, group: usize, c: usize, bytes: S::I) {
-        // SAFETY: `x` has the words of every group of the block.
-        unsafe { self.sums.add::<Fmt>(self.s, c, bytes, self.x.add(group * WORDS)) };
+    fn new(s: S) -> Self {
+        [Sums::zero(s); R]
     }
 
     #[inline(always)]
-    fn finish(&mut self, group: usize, half: usize, scale: S::F, min: S::F) {
-        let s = self.s;
-        // SAFETY: There is a `GroupMeta` for every group of the block.
-        let meta = unsafe { &*self.meta.add(group) };
-        let int = self.sums.take(s);
-        let offset = const { byte_offset::<S, Fmt>() };
-        self.acc[half] = extend::<S, Fmt>(s, int, offset, meta, half, (scale, min), self.acc[half]);
+    unsafe fn quad(&mut self, s: S, c: usize, bytes: S::I, x: *const i32, row_words: usize) {
+        // SAFETY: The caller vouches for the words.
+        let x = |r: usize, i: usize| s.splat_i(unsafe { *x.add(r * row_words + i) });
+        match const { meeting::<S, Fmt>(R) } {
+            Meeting::Quads => {
+                let bytes = unsigned::<S, Fmt>(s, bytes);
+                for r in 0..R {
+                    let sums = &mut self[r];
+                    sums.high = s.dot_quads(sums.high, bytes, x(r, c));
+                    sums.low = s.dot_quads(sums.low, bytes, x(r, QUADS + c));
+                }
+            }
+            Meeting::BytePairs(most) => {
+                for r in 0..R {
+                    let sums = &mut self[r];
+                    let high = s.hidden(s.mul_bytes(bytes, x(r, c)));
+                    sums.high = s.hidden(s.add16(sums.high, high));
+                    let low = s.hidden(s.mul_bytes(bytes, x(r, QUADS + c)));
+                    sums.low = s.hidden(s.add16(sums.low, low));
+                    sums.quads += 1;
+                    if sums.quads == most {
+                        sums.widen(s);
+                    }
+                }
+            }
+            Meeting::Pairs => {
+                let (even, odd) = widen(s, bytes, Fmt::SIGNED);
+                for (words, i) in [(even, pair_of(c)), (odd, pair_of(c) + 4)] {
+                    for r in 0..R {
+                        self[r].whole = s.hidden(s.dot_pairs(self[r].whole, words, x(r, i)));
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn take(&mut self, s: S, _half: usize, _x: *const i32, _row_words: usize) -> [S::I; R] {
+        let mut int = [s.splat_i(0); R];
+        for r in 0..R {
+            int[r] = self[r].take(s);
+        }
+        int
     }
 }
 
-/// Multiplies a block by `R` rows of activations, by the words of a group when it is complete.
-struct MultiplyRows<S: Simd, Fmt, const R: usize> {
+/// The words of a group, which are multiplied when it is complete.
+struct Words([i32; WORDS * LANES]);
+
+impl<S: Simd, Fmt: Format, const R: usize> Pending<S, Fmt, R> for Words {
+    const LAYOUT: Layout = layout::<S>();
+    const OFFSET: i32 = word_offset::<S, Fmt>();
+
+    #[inline(always)]
+    fn new(_s: S) -> Self {
+        Self([0; WORDS * LANES])
+    }
+
+    #[inline(always)]
+    unsafe fn quad(&mut self, s: S, c: usize, bytes: S::I, _x: *const i32, _row_words: usize) {
+        // SAFETY: There is room for the words of a group.
+        unsafe { store_quad::<S, Fmt>(s, self.0.as_mut_ptr(), c, bytes) };
+    }
+
+    #[inline(always)]
+    unsafe fn take(&mut self, s: S, half: usize, x: *const i32, row_words: usize) -> [S::I; R] {
+        // Not where halves of groups are multiplied, of which so few words are needed at a time that it only costs.
+        if Fmt::HALVES == 1 {
+            barrier();
+        }
+        let count = words_of_group::<S>() / Fmt::HALVES;
+        let words = self.0.as_ptr().wrapping_add(half * count * LANES);
+        // SAFETY: The words of the group are there, and the caller vouches for those of the activations.
+        let int = unsafe { multiply_words::<S, 1, R>(s, [words], count, x.add(half * count), row_words) };
+        int.map(|[int]| int)
+    }
+}
+
+/// Multiplies a block by `R` rows of activations.
+struct Multiply<S: Simd, Fmt, P, const R: usize> {
     s: S,
     /// The activations of the block in the first row, and how far it is to those of the next.
     x: *const i32,
     row_words: usize,
     meta: *const GroupMeta,
     row_meta: usize,
-    words: [i32; WORDS * LANES],
+    pending: P,
     acc: [[S::F; 2]; R],
     format: PhantomData<Fmt>,
 }
 
-impl<S: Simd, Fmt: Format, const R: usize> Sink<S> for MultiplyRows<S, Fmt, R> {
+impl<S: Simd, Fmt: Format, P: Pending<S, Fmt, R>, const R: usize> Sink<S> for Multiply<S, Fmt, P, R> {
+    const ROWS: usize = R;
+
     #[inline(always)]
-    fn quad(&mut self, _group: usize, c: usize, bytes: S::I) {
-        // SAFETY: There is room for the words of a group.
-        unsafe { store_quad::<S, Fmt>(self.s, self.words.as_mut_ptr(), c, bytes) };
+    fn quad(&mut self, group: usize, c: usize, bytes: S::I) {
+        // SAFETY: `x` has the words of every group of the block, in each row.
+        unsafe { self.pending.quad(self.s, c, bytes, self.x.add(group * WORDS), self.row_words) };
     }
 
     #[inline(always)]
     fn finish(&mut self, group: usize, half: usize, scale: S::F, min: S::F) {
-        // Not where halves of groups are multiplied, of which so few words are needed at a time that it only costs.
-        if Fmt::HALVES == 1 {
-            barrier();
-        }
         let s = self.s;
-        let count = words_of_group::<S>() / Fmt::HALVES;
-        let words = self.words.as_ptr().wrapping_add(half * count * LANES);
-        // SAFETY: The words of the group are there, and `x` has those of every group of the block, in each row.
-        let int = unsafe {
-            let x = self.x.add(group * WORDS + half * count);
-            multiply_words::<S, 1, R>(s, [words], count, x, self.row_words)
-        };
-        for (r, ([int], acc)) in int.into_iter().zip(&mut self.acc).enumerate() {
+        // SAFETY: As above.
+        let int = unsafe { self.pending.take(s, half, self.x.add(group * WORDS), self.row_words) };
+        for r in 0..R {
             // SAFETY: There is a `GroupMeta` for every group of the block, in each row.
             let meta = unsafe { &*self.meta.add(r * self.row_meta + group) };
-            let offset = const { word_offset::<S, Fmt>() };
-            acc[half] = extend::<S, Fmt>(s, int, offset, meta, half, (scale, min), acc[half]);
+            let acc = &mut self.acc[r][half];
+            *acc = extend::<S, Fmt>(s, int[r], P::OFFSET, meta, half, (scale, min), *acc);
         }
     }
 }
@@ -532,42 +574,15 @@ pub(super) fn join_chains<S: Simd, Fmt: Format>(s: S, acc: [S::F; 2]) -> S::F {
     if Fmt::HALVES == 1 { acc[0] } else { s.add(acc[0], acc[1]) }
 }
 
-/// Whether weights are unpacked beside products for nothing, whatever the number of rows: where products of whole vectors take twice as long as other work.
-/// Not where halves of groups are multiplied, for which so much is unpacked that it is worth doing once.
+/// Whether so many rows are multiplied by weights as these are unpacked.
 #[inline(always)]
-fn unpacks_beside_products<Fmt: Format>() -> bool {
-    Fmt::HALVES == 1 && halves_vectors()
-}
-
-/// The columns of one row of activations, which is multiplied by weights as they are unpacked.
-///
-/// # Safety
-/// See [`Integer`].
-#[inline(always)]
-unsafe fn one_row<S: Simd, Fmt: Format>(s: S, job: &Integer<'_, Fmt>, asks: bool) {
-    let (x, row) = (job.x, job.rows.start);
-    let mut at = job.columns.start;
-    while at < job.columns.end {
-        let tile = job.weights.tile(at, job.columns.end);
-        let mut sink = MultiplyRow::<S, Fmt> {
-            s,
-            x: x.words(row, one_row_layout::<S, Fmt>()),
-            meta: x.meta(row),
-            sums: Sums::zero(s),
-            acc: [s.splat(0.0); 2],
-            format: PhantomData,
-        };
-        for block in 0..x.k() / Fmt::BLOCK {
-            // SAFETY: Every row of the tile has so many blocks, and the activations have their groups.
-            unsafe {
-                tile.unpack::<S, Fmt>(s, block, asks, &mut sink);
-                sink.x = sink.x.add(Fmt::BLOCK / 2);
-                sink.meta = sink.meta.add(Fmt::BLOCK / GROUP);
-            }
-        }
-        // SAFETY: The product has the columns.
-        unsafe { tile.store(s, job.out, 0, join_chains::<S, Fmt>(s, sink.acc)) };
-        at += tile.count;
+fn is_few<S: Simd, Fmt: Format>(rows: usize) -> bool {
+    if S::BYTE_DOTS {
+        // Any number where products of whole vectors take twice as long as other work, and so weights are unpacked beside them for nothing.
+        // Not where halves of groups are multiplied, for which so much is unpacked that it is worth doing once.
+        rows <= S::FEW_ROWS || Fmt::HALVES == 1 && halves_vectors()
+    } else {
+        rows <= if Fmt::IS_CUT { S::FEW_ROWS } else { S::TILE_ROWS }
     }
 }
 
@@ -582,16 +597,41 @@ unsafe fn few_rows<S: Simd, Fmt: Format>(s: S, job: &Integer<'_, Fmt>) {
         let tile = job.weights.tile(at, job.columns.end);
         let mut done = 0;
         while done < job.rows.len() {
+            let left = job.rows.len() - done;
             // SAFETY: The caller vouches for the columns of these rows.
             done += unsafe {
-                match job.rows.len() - done {
-                    8.. => multiply_tile::<S, Fmt, 8>(s, job, tile, done),
-                    4.. => multiply_tile::<S, Fmt, 4>(s, job, tile, done),
-                    2.. => multiply_tile::<S, Fmt, 2>(s, job, tile, done),
-                    _ => multiply_tile::<S, Fmt, 1>(s, job, tile, done),
+                if const { S::BYTE_DOTS } {
+                    match left {
+                        8.. => multiply_tile::<S, Fmt, Words, 8>(s, job, tile, done, true),
+                        4.. => multiply_tile::<S, Fmt, Words, 4>(s, job, tile, done, true),
+                        2.. => multiply_tile::<S, Fmt, Words, 2>(s, job, tile, done, true),
+                        _ => multiply_tile::<S, Fmt, Words, 1>(s, job, tile, done, true),
+                    }
+                } else {
+                    match left {
+                        4.. => multiply_tile::<S, Fmt, [Sums<S>; 4], 4>(s, job, tile, done, done == 0),
+                        3 => multiply_tile::<S, Fmt, [Sums<S>; 3], 3>(s, job, tile, done, done == 0),
+                        2 => multiply_tile::<S, Fmt, [Sums<S>; 2], 2>(s, job, tile, done, done == 0),
+                        _ => multiply_tile::<S, Fmt, [Sums<S>; 1], 1>(s, job, tile, done, done == 0),
+                    }
                 }
             };
         }
+        at += tile.count;
+    }
+}
+
+/// The columns of one row. Weights are asked for ahead if `asks`.
+///
+/// # Safety
+/// See [`Integer`].
+#[inline(always)]
+unsafe fn one_row<S: Simd, Fmt: Format>(s: S, job: &Integer<'_, Fmt>, asks: bool) {
+    let mut at = job.columns.start;
+    while at < job.columns.end {
+        let tile = job.weights.tile(at, job.columns.end);
+        // SAFETY: The caller vouches for the columns of the row.
+        unsafe { multiply_tile::<S, Fmt, [Sums<S>; 1], 1>(s, job, tile, 0, asks) };
         at += tile.count;
     }
 }
@@ -601,27 +641,28 @@ unsafe fn few_rows<S: Simd, Fmt: Format>(s: S, job: &Integer<'_, Fmt>) {
 /// # Safety
 /// See [`Integer`].
 #[inline(always)]
-unsafe fn multiply_tile<S: Simd, Fmt: Format, const R: usize>(
+unsafe fn multiply_tile<S: Simd, Fmt: Format, P: Pending<S, Fmt, R>, const R: usize>(
     s: S,
     job: &Integer<'_, Fmt>,
     tile: Tile,
     done: usize,
+    asks: bool,
 ) -> usize {
     let (x, row) = (job.x, job.rows.start + done);
-    let mut sink = MultiplyRows::<S, Fmt, R> {
+    let mut sink = Multiply::<S, Fmt, P, R> {
         s,
-        x: x.words(row, layout::<S>()),
+        x: x.words(row, P::LAYOUT),
         row_words: x.k() / 2,
         meta: x.meta(row),
         row_meta: x.k() / GROUP,
-        words: [0; WORDS * LANES],
+        pending: P::new(s),
         acc: [[s.splat(0.0); 2]; R],
         format: PhantomData,
     };
     for block in 0..x.k() / Fmt::BLOCK {
         // SAFETY: Every row of the tile has so many blocks, and the activations have their groups.
         unsafe {
-            tile.unpack::<S, Fmt>(s, block, true, &mut sink);
+            tile.unpack::<S, Fmt>(s, block, asks, &mut sink);
             sink.x = sink.x.add(Fmt::BLOCK / 2);
             sink.meta = sink.meta.add(Fmt::BLOCK / GROUP);
         }

@@ -27,6 +27,8 @@ struct Store<S: Simd, Fmt> {
 }
 
 impl<S: Simd, Fmt: Format> Sink<S> for Store<S, Fmt> {
+    const ROWS: usize = 0;
+
     #[inline(always)]
     fn quad(&mut self, group: usize, c: usize, bytes: S::I) {
         // SAFETY: The scratch has room for the groups of a block from here on.
@@ -102,11 +104,11 @@ unsafe fn multiply_tiles<S: Simd, Fmt: Format, const T: usize>(
     }
 }
 
-/// Whether weights are asked for beside the products of a panel, and not while one is unpacked. Where few rows come here as well, memory would have nothing to
-/// do while they are multiplied, and then all at once.
+/// Whether weights are asked for beside the products of a panel, and not while one is unpacked. Where five to sixteen rows come here as well, memory would have
+/// nothing to do while they are multiplied, and then all at once.
 #[inline(always)]
 const fn asks_beside_products<S: Simd>() -> bool {
-    S::FEW_ROWS < 2
+    !S::BYTE_DOTS
 }
 
 /// An unpacked panel of a tile.

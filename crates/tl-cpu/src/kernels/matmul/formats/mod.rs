@@ -51,6 +51,8 @@ pub(crate) trait Format: Copy + 'static {
     const SIGNED: bool = false;
     /// The largest byte of a quad, if bytes have no signs.
     const MOST: u8 = u8::MAX;
+    /// Whether a quad is a word, or a shift and a mask of one: so little that unpacking again for every few rows costs less than storing what was unpacked.
+    const IS_CUT: bool = false;
     /// What is subtracted from each byte.
     const OFFSET: i32 = 0;
     /// Scales in a group of 32 values: 1, or 2 for its halves.
@@ -191,6 +193,9 @@ impl<S: Simd, Fmt: Format> Words<S, Fmt> {
 
 /// Takes what a block comes apart into.
 pub(crate) trait Sink<S: Simd> {
+    /// How many rows of activations a quad is multiplied by at once; 0 if it is stored.
+    const ROWS: usize;
+
     /// Values `4c..4c + 4` of group `group` of the block, a byte each.
     fn quad(&mut self, group: usize, c: usize, bytes: S::I);
     /// Ends a group, or its half `half` if the format has two: all its quads were given and none of another group, and these are its scale and minimum.

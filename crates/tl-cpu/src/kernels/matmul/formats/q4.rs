@@ -27,6 +27,7 @@ impl Format for Q4_0 {
     const BYTES: usize = 18;
     const PIECES: &'static [(usize, usize)] = &[(2, 16), (0, 2)];
     const MOST: u8 = 15;
+    const IS_CUT: bool = true;
     const OFFSET: i32 = 8;
 
     #[inline(always)]
@@ -42,6 +43,7 @@ impl Format for Q4_1 {
     const BYTES: usize = 20;
     const PIECES: &'static [(usize, usize)] = &[(4, 16), (0, 2), (2, 2)];
     const MOST: u8 = 15;
+    const IS_CUT: bool = true;
     const MINS: bool = true;
 
     #[inline(always)]

@@ -12,6 +12,7 @@ impl Format for Q8_0 {
     const BYTES: usize = 34;
     const PIECES: &'static [(usize, usize)] = &[(2, 32), (0, 2)];
     const SIGNED: bool = true;
+    const IS_CUT: bool = true;
 
     #[inline(always)]
     fn unpack<S: Simd, K: Sink<S>>(block: Block<S, Self>, sink: &mut K) {
