@@ -38,6 +38,8 @@ const ROW_BLOCK: usize = 64;
 const FEW_ROWS: usize = 16;
 /// Rows of activations of a tile, at most.
 const TILE_ROWS: usize = 3;
+/// So many rows, at most, meet weights of types that a vector load converts where these stand: twice two rows take less time than a panel.
+const ROWS_IN_PLACE: usize = 4;
 /// Rows of weights that meet one row of activations together.
 const PAIR: usize = 2;
 
@@ -291,7 +293,7 @@ unsafe fn pad(x: &mut FloatRows, k: usize, padded: &mut Aligned<f32>) {
 unsafe fn columns<S: Simd>(s: S, job: &mut Float<'_>, columns: Range<usize>) {
     let (dtype, stride, rows) = (job.dtype, job.weights.stride, job.x.rows);
     let first = job.weights.data.wrapping_add(columns.start * stride);
-    let in_place = rows <= TILE_ROWS
+    let in_place = rows <= ROWS_IN_PLACE
         && job.k.is_multiple_of(LANES)
         && matches!(dtype, DType::F32 | DType::F16 | DType::BF16);
     let tiles = columns.len().div_ceil(tile_columns::<S>());
