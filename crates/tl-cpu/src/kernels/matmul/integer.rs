@@ -422,6 +422,8 @@ unsafe fn add_words<S: Simd, const T: usize, const R: usize>(
 
 /// What quads of weights become in `R` rows of activations until their group, or a half of one, is complete.
 trait Pending<S: Simd, Fmt: Format, const R: usize> {
+    /// See [`Sink::ROWS`].
+    const ROWS: usize;
     /// The layout of activations that is read.
     const LAYOUT: Layout;
     /// What the weights that are multiplied are larger by than the values.
@@ -444,6 +446,7 @@ trait Pending<S: Simd, Fmt: Format, const R: usize> {
 
 /// Products and sums of quads as they come.
 impl<S: Simd, Fmt: Format, const R: usize> Pending<S, Fmt, R> for [Sums<S>; R] {
+    const ROWS: usize = R;
     const LAYOUT: Layout =
         if matches!(meeting::<S, Fmt>(R), Meeting::Pairs) { Layout::Pairs } else { Layout::Bytes };
     const OFFSET: i32 = byte_offset::<S, Fmt>();
@@ -504,6 +507,7 @@ impl<S: Simd, Fmt: Format, const R: usize> Pending<S, Fmt, R> for [Sums<S>; R] {
 struct Words([i32; WORDS * LANES]);
 
 impl<S: Simd, Fmt: Format, const R: usize> Pending<S, Fmt, R> for Words {
+    const ROWS: usize = 0;
     const LAYOUT: Layout = layout::<S>();
     const OFFSET: i32 = word_offset::<S, Fmt>();
 
@@ -546,7 +550,7 @@ struct Multiply<S: Simd, Fmt, P, const R: usize> {
 }
 
 impl<S: Simd, Fmt: Format, P: Pending<S, Fmt, R>, const R: usize> Sink<S> for Multiply<S, Fmt, P, R> {
-    const ROWS: usize = R;
+    const ROWS: usize = P::ROWS;
 
     #[inline(always)]
     fn quad(&mut self, group: usize, c: usize, bytes: S::I) {
